@@ -93,9 +93,9 @@ def docstrings(tree: ast.AST) -> Iterator[ast.expr]:
 
 
 def module_paths(tree: ast.AST) -> Iterator[ast.expr]:
-    """The arguments of `import_module("...")` and `getLogger("...")`."""
+    """The arguments of calls that take the name of a module."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and called(node) in {"import_module", "getLogger"}:
+        if isinstance(node, ast.Call) and called(node) in {"files", "getLogger", "import_module"}:
             yield from node.args
 
 
