@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Decimal
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, Context, Decimal
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from otel_agent.stop import AgentStop, StopCode, ToolDenied
@@ -19,6 +19,7 @@ __all__ = [
     "LimitUse",
     "Listener",
     "Reading",
+    "Remaining",
     "RunRecord",
     "RunResult",
     "RunStarted",
@@ -31,16 +32,18 @@ T = TypeVar("T")
 
 MICRO = 1_000_000
 
+# The application's decimal context may round or trap: money has one of its own, which rounds up or not at all.
+_UP = Context(prec=60, rounding=ROUND_CEILING, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
+
 
 def usd_to_micro(usd: Decimal) -> int:
     """Turns USD into micro-USD, rounded up, so that a sum of costs is never too low."""
-    return int((usd * MICRO).to_integral_value(rounding=ROUND_CEILING))
+    return int(_UP.to_integral_value(_UP.multiply(usd, MICRO)))
 
 
 def micro_to_usd(micro: int) -> Decimal:
     """Turns micro-USD into USD, exactly, without trailing zeros."""
-    usd = Decimal(micro) / MICRO
-    return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd.normalize()
+    return _UP.divide(micro, MICRO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +103,25 @@ class Usage:
     def total_tokens(self) -> int:
         """Input and output tokens together."""
         return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remaining:
+    """What a run may still use, after what its calls in flight hold; None where nothing limits it.
+
+    Attributes:
+        steps: LLM calls.
+        tool_calls: tool calls.
+        seconds: seconds until the deadline, never below 0.
+        tokens: input and output tokens.
+        usd: USD.
+    """
+
+    steps: int | None
+    tool_calls: int | None
+    seconds: float | None
+    tokens: int | None
+    usd: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
