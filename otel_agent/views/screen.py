@@ -11,9 +11,10 @@ import shutil
 import sys
 from typing import TextIO
 
+from otel_agent.views.drawing import render_tree
 from otel_agent.views.live import Status, status_text
 from otel_agent.views.text import Span, fit, glyphs_for, paint, width_of
-from otel_agent.views.tree import RunNode, render_tree
+from otel_agent.views.tree import RunNode
 
 __all__ = ["Screen"]
 
