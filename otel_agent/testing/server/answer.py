@@ -13,7 +13,7 @@ from typing import Any
 
 from otel_agent.testing.server.script import Reply, Request
 
-__all__ = ["Answer", "count_tokens", "settle"]
+__all__ = ["Answer", "count_input", "count_tokens", "settle"]
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -63,6 +63,11 @@ def count_tokens(text: str) -> int:
     return len(_TOKEN.findall(text))
 
 
+def count_input(messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> int:
+    """Counts the text of messages, the tool calls in them, and the tools on offer."""
+    return sum(map(_count_message, messages)) + sum(map(_count_tool, tools))
+
+
 def settle(request: Request, reply: Reply) -> Answer:
     """Counts what a reply leaves open and cuts it to the output that the request allows.
 
@@ -86,7 +91,7 @@ def settle(request: Request, reply: Reply) -> Answer:
         model=reply.model or request.model,
         text=text,
         tool_calls=calls,
-        input_tokens=max(_count_input(request), cached + written) if asked is None else asked,
+        input_tokens=max(request.input_tokens, cached + written) if asked is None else asked,
         output_tokens=output,
         cached_input_tokens=cached,
         cache_write_tokens=written,
@@ -115,11 +120,6 @@ def _cut(text: str, calls: _Calls, room: int) -> tuple[str, _Calls]:
 
 def _count_call(call: tuple[str, Any]) -> int:
     return count_tokens(call[0]) + count_tokens(json.dumps(call[1], sort_keys=True))
-
-
-def _count_input(request: Request) -> int:
-    """Counts the text of the messages, the tool calls in them, and the tools on offer."""
-    return sum(map(_count_message, request.messages)) + sum(map(_count_tool, request.tools))
 
 
 def _count_message(message: dict[str, Any]) -> int:

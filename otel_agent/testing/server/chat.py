@@ -24,6 +24,7 @@ from otel_agent.testing.server.dialect import (
 
 __all__ = ["CHAT", "failure"]
 
+_NO_OPTIONS: dict[str, Any] = {}
 _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _ERROR_CODES = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}
 
@@ -33,6 +34,7 @@ def _read(body: dict[str, Any]) -> Asked:
         messages=[_message(message) for message in body["messages"]],
         tools=[_tool(tool) for tool in body.get("tools") or ()],
         max_output_tokens=limit(body.get("max_tokens"), body.get("max_completion_tokens")),
+        include_usage=bool((body.get("stream_options") or _NO_OPTIONS).get("include_usage")),
     )
 
 
@@ -102,13 +104,11 @@ def _usage(answer: Answer) -> dict[str, Any]:
 
 def _events(answer: Answer) -> Iterator[bytes]:
     """Streams the deltas, then, only if the request asks for it, a chunk of usage without choices."""
-    options: Any = answer.request.body.get("stream_options") or {}
-    with_usage = bool(options.get("include_usage"))
-    silent: dict[str, Any] = {"usage": None} if with_usage else {}
+    silent: dict[str, Any] = {"usage": None} if answer.request.include_usage else {}
     for delta, finish in _deltas(answer):
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         yield frame(_envelope(answer, "chat.completion.chunk", [choice]) | silent)
-    if with_usage:
+    if answer.request.include_usage:
         yield frame(_envelope(answer, "chat.completion.chunk", []) | {"usage": _usage(answer)})
     yield b"data: [DONE]\n\n"
 

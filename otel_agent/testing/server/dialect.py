@@ -42,6 +42,7 @@ class Asked:
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]]
     max_output_tokens: int | None
+    include_usage: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def slices(text: str) -> list[str]:
 
 def limit(*given: object) -> int | None:
     """Gives the smallest of the limits on the output that are set, in tokens; None is no limit."""
-    found = [value for value in given if isinstance(value, int) and value >= 1]
+    found = [value for value in given if isinstance(value, int) and not isinstance(value, bool) and value >= 1]
     if len(found) < sum(value is not None for value in given):
         raise Refused(400, "the limit on the output must be an integer from 1 up")
     return min(found, default=None)

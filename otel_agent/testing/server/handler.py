@@ -22,7 +22,7 @@ from math import ceil
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
-from otel_agent.testing.server.answer import Answer, settle
+from otel_agent.testing.server.answer import Answer, count_input, settle
 from otel_agent.testing.server.chat import CHAT
 from otel_agent.testing.server.dialect import CREATED, Dialect, Refused, dump
 from otel_agent.testing.server.ledger import Served
@@ -209,11 +209,12 @@ class Handler(BaseHTTPRequestHandler):
 def _read_request(number: int, path: str, dialect: Dialect, raw: bytes, headers: dict[str, str]) -> Request:
     try:
         body = json.loads(raw)
-        model, stream = body["model"], body.get("stream") or False
-        asked = dialect.read(body)
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not valid JSON") from None
-    except (AttributeError, KeyError, IndexError, TypeError) as error:
+    try:
+        model, stream, asked = body["model"], body.get("stream") or False, dialect.read(body)
+        tokens = count_input(asked.messages, asked.tools)
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
         missing = f": {error} is missing" if isinstance(error, KeyError) else ""
         raise Refused(400, f"the body does not have the shape of this endpoint{missing}") from None
     if not isinstance(model, str) or not model or not isinstance(stream, bool) or not asked.messages:
@@ -225,6 +226,8 @@ def _read_request(number: int, path: str, dialect: Dialect, raw: bytes, headers:
         messages=asked.messages,
         tools=asked.tools,
         stream=stream,
+        include_usage=asked.include_usage,
+        input_tokens=tokens,
         max_output_tokens=asked.max_output_tokens,
         body=body,
         headers=headers,

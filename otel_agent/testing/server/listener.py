@@ -24,7 +24,7 @@ __all__ = ["LOOPBACK", "Listener", "Service"]
 LOOPBACK = "127.0.0.1"
 
 _GRACE = 0.5
-"""Seconds that a stop waits for the threads of open connections; only a script that hangs takes so long."""
+"""Seconds that a stop waits for its threads; only a script that hangs takes so long."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,9 +59,7 @@ class Listener(ThreadingHTTPServer):
         self._open: set[Any] = set()
         self._changed = threading.Condition()
         super().__init__((LOOPBACK, port), handler)
-        self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.05}, name="scripted-model-server", daemon=True
-        )
+        self._thread = threading.Thread(target=self._accept, name="scripted-model-server", daemon=True)
         self._thread.start()
 
     @property
@@ -72,14 +70,22 @@ class Listener(ThreadingHTTPServer):
     def close(self) -> None:
         """Ends every connection, whatever it is waiting for, and frees the port."""
         self.stopping.set()
-        self.shutdown()
-        self._thread.join()
+        with suppress(OSError), socket.create_connection((LOOPBACK, self.port), _GRACE):  # wakes the thread
+            self._thread.join(_GRACE)
         self.server_close()
         with self._changed:
             for connection in self._open:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             self._changed.wait_for(lambda: not self._open, _GRACE)
+
+    def _accept(self) -> None:
+        while not self.stopping.is_set():
+            self.handle_request()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Turns away who comes too late."""
+        return not self.stopping.is_set()
 
     def server_bind(self) -> None:
         """Binds without asking the network for the name of this host."""

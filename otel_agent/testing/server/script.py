@@ -31,6 +31,8 @@ class Request:
             `id`, `name` and `arguments`; for the role `tool`, `tool_call_id`. A system prompt comes first.
         tools: one dict a tool with `name`, `description` and `parameters` (its JSON schema).
         stream: True when the answer is to be streamed.
+        include_usage: True when the end of a stream is to say what was used; always, but for chat completions.
+        input_tokens: the text of messages and tools, counted by `count_tokens`.
         max_output_tokens: the most that the answer may have, in tokens; None is no limit.
         body: the request as it was sent, parsed.
         headers: the HTTP headers by lower-case name, without any that can carry a key.
@@ -42,6 +44,8 @@ class Request:
     messages: list[dict[str, Any]]
     tools: list[dict[str, Any]]
     stream: bool
+    include_usage: bool
+    input_tokens: int
     max_output_tokens: int | None
     body: dict[str, Any]
     headers: dict[str, str]
@@ -55,7 +59,7 @@ class Reply:
     Attributes:
         text: the answer's text; with an error `status`, the error's message.
         tool_calls: the tools that the model asks for, each as (name, arguments).
-        input_tokens: all input as billed, cached and cache-write tokens inside; None counts the request's words.
+        input_tokens: all input as billed, cached and cache-write tokens inside; None is the request's own count.
         output_tokens: all output as billed, reasoning tokens inside; None counts the answer's words.
         cached_input_tokens: the part of the input read from a cache, in tokens.
         cache_write_tokens: the part of the input written to a cache, in tokens.
