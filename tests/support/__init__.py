@@ -1,0 +1,1 @@
+"""What several tests lean on: real servers and the like."""
