@@ -102,6 +102,7 @@ class TerminalView:
         self._off = threading.Lock()
         self._closed = False
         self._reset()
+        _watch_the_process()
         _views.add(self)
 
     def _reset(self) -> None:
@@ -292,10 +293,13 @@ def _each(work: Callable[[TerminalView], None]) -> None:
         work(view)
 
 
-atexit.register(_each, TerminalView.close)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=functools.partial(_each, TerminalView._pause),  # pyright: ignore[reportPrivateUsage]
-        after_in_parent=functools.partial(_each, TerminalView._resume),  # pyright: ignore[reportPrivateUsage]
-        after_in_child=functools.partial(_each, TerminalView._reset),  # pyright: ignore[reportPrivateUsage]
-    )
+@functools.cache
+def _watch_the_process() -> None:
+    """Minds exits and forks, from the first view on."""
+    atexit.register(_each, TerminalView.close)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=functools.partial(_each, TerminalView._pause),  # pyright: ignore[reportPrivateUsage]
+            after_in_parent=functools.partial(_each, TerminalView._resume),  # pyright: ignore[reportPrivateUsage]
+            after_in_child=functools.partial(_each, TerminalView._reset),  # pyright: ignore[reportPrivateUsage]
+        )

@@ -6,11 +6,13 @@ Knows no run, writes nothing, and never turns money into a float.
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
+from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
 
 __all__ = [
@@ -143,19 +145,11 @@ def fit(text: str, width: int, ellipsis: str = "…") -> str:
     """Cuts a text to a number of columns, with an ellipsis where something is missing."""
     if width_of(text) <= width:
         return text
-    room = width - len(ellipsis)
-    if room <= 0:
-        return ellipsis[: max(0, width)]
-    return _start(text, room) + ellipsis
+    return _start(text, width - len(ellipsis)) + ellipsis[: max(0, width)]
 
 
 def _start(text: str, room: int) -> str:
-    used = 0
-    for at, char in enumerate(text):
-        used += _columns(char)
-        if used > room:
-            return text[:at]
-    return text
+    return text[: bisect.bisect(list(accumulate(map(_columns, text))), room)]
 
 
 def share(used: Any, limit: Any) -> float:
@@ -219,11 +213,9 @@ def _cut(line: Line, width: int, ellipsis: str) -> list[Span]:
     kept: list[Span] = []
     room = width - len(ellipsis)
     for span in line:
-        if width_of(span.text) > room:
-            return [*kept, Span(_start(span.text, room) + ellipsis[: max(0, width)], span.style)]
-        kept.append(span)
+        kept.append(Span(_start(span.text, room), span.style))
         room -= width_of(span.text)
-    return kept
+    return [*kept, Span(ellipsis[: max(0, width)])]
 
 
 def _styled(span: Span, color: bool) -> str:
