@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -198,7 +198,7 @@ class TestResponses:
             openai_client(server) as client,
             client.responses.stream(model="m", input="Hi") as stream,
         ):
-            events = list(stream)
+            events: list[Any] = list(stream)
             answer: Any = stream.get_final_response()
         assert [event.sequence_number for event in events] == list(range(len(events)))
         assert [event.type for event in events if "response" in vars(event)] == [
@@ -206,6 +206,8 @@ class TestResponses:
             "response.in_progress",
             "response.completed",
         ]
+        said = [bool(event.response.usage) for event in events if "response" in vars(event)]
+        assert said == [False, False, True]
         assert answer.output_text == "One moment, please."
         assert [json.loads(item.arguments) for item in answer.output[1:]] == [arguments for _, arguments in TWO_CALLS]
         assert answer.usage
@@ -491,6 +493,16 @@ class TestErrors:
         with ScriptedModelServer(script) as server, pytest.raises(openai.InternalServerError, match="gave a str"):
             chat(server)
 
+    def test_a_reply_that_cannot_be_sent_prints_nothing(
+        self, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        reply = Reply()
+        object.__setattr__(reply, "tool_calls", (("t", {"x": object()}),))
+        with ScriptedModelServer([reply]) as server, pytest.raises(openai.APIConnectionError):
+            chat(server)
+        assert capfd.readouterr().err == ""
+        assert not [record for record in caplog.records if "otel_agent" in record.name and record.levelname != "DEBUG"]
+
     @pytest.mark.parametrize("stream", [False, True])
     def test_drop_before_anything(self, stream: bool) -> None:
         with ScriptedModelServer([Reply(text="x", drop="before")]) as server:
@@ -598,6 +610,23 @@ class TestTime:
         assert time.monotonic() - started < 0.5
         assert [entry.status for entry in server.ledger.entries] == [None]
 
+    def test_stop_returns_with_the_ledger_complete(self) -> None:
+        asked = threading.Semaphore(0)
+
+        def script(_: Request) -> Reply:
+            asked.release()
+            return Reply(delay=600)
+
+        with ExitStack() as stack:
+            server = stack.enter_context(ScriptedModelServer(script))
+            for _ in range(32):
+                raw = stack.enter_context(socket.create_connection(("127.0.0.1", port_of(server))))
+                raw.sendall(post(PATHS[0], json.dumps(body_for(PATHS[0])).encode()))
+            for _ in range(32):
+                assert asked.acquire(timeout=5)
+            server.stop()
+            assert [entry.status for entry in server.ledger.entries] == [None] * 32
+
     def test_stop_does_not_wait_for_a_script_that_hangs(self) -> None:
         asked, go_on = threading.Event(), threading.Event()
 
@@ -623,9 +652,7 @@ class TestTime:
             idle.getresponse().read()
             assert threading.active_count() > before
             server.stop()
-            deadline = time.monotonic() + 5
-            while threading.active_count() > before:
-                assert time.monotonic() < deadline
+            wait_for_no_thread_but(before)
 
 
 class TestServer:
@@ -765,6 +792,13 @@ class TestServer:
         assert server.ledger.requests == 0
 
 
+def wait_for_no_thread_but(number: int) -> None:
+    deadline = time.monotonic() + 5
+    while threading.active_count() > number:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def post(path: str, body: bytes, headers: str = "") -> bytes:
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
     return head.encode() + body
@@ -864,6 +898,21 @@ class TestBadRequests:
                     client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x" * size}])
                 assert caught.value.status_code == 413
             assert client.chat.completions.create(model="m", messages=[{"role": "user", "content": "x" * 4_000}])
+
+    def test_a_body_that_is_too_large_is_refused_to_a_client_that_first_sends_all_of_it(self) -> None:
+        with ScriptedModelServer([], max_body_bytes=5_000) as server:
+            assert send(server, "POST", PATHS[0], b"x" * 5_000_000)[0] == 413
+
+    def test_a_client_that_never_sends_its_large_body(self, capfd: pytest.CaptureFixture[str]) -> None:
+        head = "POST /v1/messages HTTP/1.1\r\ncontent-length: 99999\r\n\r\n"
+        with (
+            ScriptedModelServer([], max_body_bytes=5_000) as server,
+            socket.create_connection(("127.0.0.1", port_of(server)), timeout=5) as raw,
+        ):
+            raw.sendall(head.encode())
+            assert b" 413 " in b"".join(iter(lambda: raw.recv(65_536), b""))
+            wait_for_no_thread_but(threading.active_count() - 1)
+        assert capfd.readouterr().err == ""
 
     @pytest.mark.parametrize(
         ("head", "status"),

@@ -119,7 +119,7 @@ def _cut(text: str, calls: _Calls, room: int) -> tuple[str, _Calls]:
 
 
 def _count_call(call: tuple[str, Any]) -> int:
-    return count_tokens(call[0]) + count_tokens(json.dumps(call[1], sort_keys=True))
+    return count_tokens(call[0]) + count_tokens(json.dumps(call[1]))
 
 
 def _count_message(message: dict[str, Any]) -> int:

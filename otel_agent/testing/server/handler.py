@@ -37,7 +37,7 @@ _DIALECTS = {"/v1/chat/completions": CHAT, "/v1/responses": RESPONSES, "/v1/mess
 _MODELS = "/v1/models"
 _SECRET = re.compile("auth|key|cookie|token|secret")
 _NO_RETRY = {"x-should-retry": "false"}
-_DRAINED = 1024
+_DRAIN_READS, _DRAIN_SECONDS = 1024, 0.2
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -200,8 +200,8 @@ class Handler(BaseHTTPRequestHandler):
     def _drain(self) -> None:
         """Reads what is still on its way, or the reset of the connection would overtake the answer."""
         self.connection.shutdown(socket.SHUT_WR)
-        self.connection.settimeout(1.0)
-        for _ in range(_DRAINED):
+        self.connection.settimeout(_DRAIN_SECONDS)
+        for _ in range(_DRAIN_READS):
             if not self.connection.recv(65_536):
                 break
 

@@ -83,10 +83,6 @@ class Listener(ThreadingHTTPServer):
         while not self.stopping.is_set():
             self.handle_request()
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Turns away who comes too late."""
-        return not self.stopping.is_set()
-
     def server_bind(self) -> None:
         """Binds without asking the network for the name of this host."""
         TCPServer.server_bind(self)

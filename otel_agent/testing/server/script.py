@@ -6,7 +6,7 @@ Decides which replies can be written down at all. Knows nothing of HTTP, of prov
 from __future__ import annotations
 
 import json
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -141,15 +141,13 @@ def in_order(replies: Iterable[Reply]) -> Script:
     known = list(replies)
     for index, reply in enumerate(known):
         checks.instance_of(f"script[{index}]", reply, Reply, "a Reply")
-    left = iter(known)
-    lock = threading.Lock()
+    left = deque(known)
 
     def script(_: Request) -> Reply:
-        with lock:
-            reply = next(left, None)
-        if reply is None:
-            raise ScriptExhausted(f"the script has no more replies: it had {len(known)}")
-        return reply
+        try:
+            return left.popleft()
+        except IndexError:
+            raise ScriptExhausted(f"the script has no more replies: it had {len(known)}") from None
 
     return script
 
