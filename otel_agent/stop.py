@@ -140,6 +140,9 @@ class _Fields:
         for name in self._names:
             setattr(self, name, fields[name])
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._names)})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         extra = {name: value for name, value in self.__dict__.items() if name not in self._names}
         return (_rebuild, (type(self), {name: getattr(self, name) for name in self._names}), extra or None)
@@ -179,9 +182,7 @@ class AgentStop(_Fields, Exception):
         run_id: str | None = None,
         pending: bool = False,
     ) -> None:
-        super().__init__(
-            reason=StopCode(reason), detail=detail, limit=limit, used=used, run_id=run_id, pending=pending
-        )
+        super().__init__(reason=StopCode(reason), detail=detail, limit=limit, used=used, run_id=run_id, pending=pending)
 
     def __str__(self) -> str:
         text = f"{self.reason}:{self.detail}" if self.detail else str(self.reason)

@@ -1,0 +1,197 @@
+"""Where a run is found again: in the OpenTelemetry context, which tasks inherit and which is carried into threads here.
+
+The context holds one `Frame`: the run, the call, or the slot of a batch that is open at this point. Frames know the one
+above, so a block can tell its own context from somebody else's when it closes. No token is ever detached: a block that
+is closed in another task, or by the garbage collector, leaves that context alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+import wrapt
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+
+__all__ = [
+    "FRAME",
+    "INHERITED",
+    "WORK",
+    "Frame",
+    "activate",
+    "carry_into_threads",
+    "current_context",
+    "current_frame",
+    "monotonic",
+    "new_id",
+    "propagate",
+    "restore",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FRAME = otel.create_key("otel-agent-frame")
+INHERITED = otel.create_key("otel-agent-inherited")
+WORK = otel.create_key("otel-agent-work")
+
+
+class _Source:
+    """The clock and the ids, in one place so that the test kit can put its own there."""
+
+    monotonic_ns: Callable[[], int] = staticmethod(time.monotonic_ns)
+    new_id: Callable[[], str] = staticmethod(lambda: os.urandom(16).hex())
+
+
+def monotonic() -> int:
+    """Gives nanoseconds of a clock that never goes back."""
+    return _Source.monotonic_ns()
+
+
+def new_id() -> str:
+    """Gives a run id: 32 hex digits."""
+    return _Source.new_id()
+
+
+class Frame:
+    """Something open at this point of the program: `above` is what was open around it, `before` the context then."""
+
+    __slots__ = ("above", "before")
+    above: Frame | None
+    before: Context
+
+
+current_context = otel.get_current
+
+
+def current_frame() -> Frame | None:
+    """Gives the innermost open frame of this thread or task, or None."""
+    return otel.get_current().get(FRAME)  # type: ignore[return-value]
+
+
+def activate(context: Context) -> Context:
+    """Makes a context the current one and gives the one before."""
+    before = otel.get_current()
+    otel.attach(context)
+    return before
+
+
+def restore(frame: Frame) -> None:
+    """Makes the context before a frame the current one, if the current one is the frame's own or was left open in it."""
+    inner = otel.get_current().get(FRAME)
+    while inner is not None:
+        if inner is frame:
+            otel.attach(frame.before)
+            return
+        inner = inner.above  # type: ignore[attr-defined]
+
+
+def propagate(fn: Callable[P, R]) -> Callable[P, R]:
+    """Carries the current run, and the whole OpenTelemetry context, to wherever a function is called.
+
+    Args:
+        fn: a function or coroutine function that another thread, pool or queue will call.
+
+    Returns:
+        A function that runs `fn` in the context of this moment.
+    """
+    context = otel.get_current()
+    if inspect.iscoroutinefunction(fn):
+
+        @functools.wraps(fn)
+        async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with _Within(context):
+                return await fn(*args, **kwargs)
+
+        return awaited  # type: ignore[return-value]
+
+    @functools.wraps(fn)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _Within(context):
+            return fn(*args, **kwargs)
+
+    return called
+
+
+class _Within:
+    """A block inside another context; the one before comes back at its end, whatever happened inside."""
+
+    __slots__ = ("before", "context")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def __enter__(self) -> None:
+        self.before = activate(self.context)
+
+    def __exit__(self, *exc: object) -> None:
+        otel.attach(self.before)
+
+
+# threads
+
+_hooked = threading.Event()
+
+
+def carry_into_threads() -> None:
+    """Wraps `Thread.start` and `ThreadPoolExecutor.submit`, once, so that the context goes along.
+
+    Does nothing where OpenTelemetry's own threading instrumentation is active.
+    """
+    if _hooked.is_set():
+        return
+    _hooked.set()
+    if isinstance(threading.Thread.start, wrapt.ObjectProxy):
+        return
+    wrapt.wrap_function_wrapper(threading.Thread, "start", _start)
+    wrapt.wrap_function_wrapper(ThreadPoolExecutor, "submit", _submit)
+
+
+def _start(start: Callable[[], None], thread: threading.Thread, args: Any, kwargs: Any) -> None:
+    context = otel.get_current()
+    if context:
+        thread.run = _in_thread(thread.run, otel.set_value(INHERITED, context.get(FRAME), context))  # type: ignore[method-assign]
+    return start(*args, **kwargs)
+
+
+def _in_thread(run: Callable[[], None], context: Context) -> Callable[[], None]:
+    def run_inside() -> None:
+        with _Within(context):
+            run()
+
+    return run_inside
+
+
+def _submit(submit: Callable[..., Any], pool: ThreadPoolExecutor, args: Any, kwargs: Any) -> Any:
+    if not args:
+        return submit(*args, **kwargs)
+    item = _Item(args[0], otel.set_value(WORK, _Work()))
+    with _Within(Context()):  # a worker thread that starts now serves many runs: it is born in none
+        return submit(item, *args[1:], **kwargs)
+
+
+class _Work:
+    """Stands for one piece of work, so that what happens in it is not taken for its thread's doing."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Item:
+    """One piece of work for a pool, with the context of whoever handed it in, be it empty."""
+
+    __slots__ = ("context", "fn")
+
+    def __init__(self, fn: Callable[..., Any], context: Context) -> None:
+        self.fn = fn
+        self.context = context
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with _Within(self.context):
+            return self.fn(*args, **kwargs)

@@ -1,0 +1,98 @@
+"""Hashes of values: one canonical JSON text for equal values, whole and never cut: equal arguments hash equally.
+
+The form follows RFC 8785 where Python's numbers allow it: sorted keys, no white space, 1.0 as 1. What JSON has no word
+for is taken by its class and its own public value; what has none either is only equal to itself. Never raises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["canonical", "digest", "keyed_digest"]
+
+MOST_DEPTH = 64
+
+
+def canonical(value: object) -> bytes:
+    """Gives the canonical JSON text of a value, as UTF-8.
+
+    Args:
+        value: anything; iterators are not consumed.
+
+    Returns:
+        The same bytes for equal values of plain types, dataclasses and pydantic models.
+    """
+    text = json.dumps(_plain(value, 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def digest(value: object) -> str:
+    """Gives the sha256 of the canonical text, as 64 hex digits."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def keyed_digest(key: bytes, value: object) -> str:
+    """Gives the HMAC-sha256 of the canonical text, as 64 hex digits: without the key it cannot be looked up."""
+    return hmac.new(key, canonical(value), hashlib.sha256).hexdigest()
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _number(value)
+    if depth > MOST_DEPTH:
+        return _itself(value)
+    try:
+        return _container(value, depth + 1)
+    except Exception:
+        return _itself(value)
+
+
+def _number(value: float) -> Any:
+    if value != value or value in (float("inf"), float("-inf")):
+        return {"float": repr(value)}
+    return int(value) if value.is_integer() and abs(value) < 2**53 else float(value)
+
+
+def _container(value: Any, depth: int) -> Any:
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item, depth) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, depth) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return {"set": sorted(canonical(item).decode("utf-8", "surrogatepass") for item in value)}
+    if isinstance(value, (bytes, bytearray)):
+        return {"bytes": hashlib.sha256(value).hexdigest()}
+    return {_class_name(value): _object(value, depth)}
+
+
+def _object(value: Any, depth: int) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name), depth) for field in dataclasses.fields(value)}
+    dump = getattr(type(value), "model_dump", None)
+    if callable(dump):
+        return _plain(dump(value), depth)
+    kind: Any = type(value)
+    if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
+        return _itself(value)
+    return str(value)
+
+
+def _key(key: object) -> str:
+    return key if isinstance(key, str) else f"{_class_name(key)}:{key}"
+
+
+def _itself(value: object) -> str:
+    return f"{_class_name(value)}@{id(value):x}"
+
+
+def _class_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"

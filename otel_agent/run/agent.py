@@ -1,0 +1,477 @@
+"""Agent runs: opened under the run that is open here or as a root, ended with exactly one stop reason.
+
+Decides at the border of a run what its end means: a stop of its own, one of a run above, a failure, or a return.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import wrapt
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+
+from otel_agent import checks, config, semconv
+from otel_agent import context as ctx
+from otel_agent.budget import NANO, NO_LIMIT, Budget
+from otel_agent.prompts import Prompt
+from otel_agent.run import arguments as given
+from otel_agent.run.blame import blame, blamed, is_cancellation, is_decision
+from otel_agent.run.calls import error_of, first_line, fn_name
+from otel_agent.run.drive import Verb, Wrapped, kind_of
+from otel_agent.run.state import Run, closed, open_runs, opened, plain, run_of
+from otel_agent.stop import GROUPS, AgentStop, StopCode, StopIgnored, ToolDenied, reason_for
+from otel_agent.telemetry import spans
+from otel_agent.telemetry.instruments import watch_open_runs
+from otel_agent.telemetry.listeners import listening, tell
+from otel_agent.telemetry.pipeline import current_pipeline
+from otel_agent.usage import LimitUse, Listener, RunRecord, RunResult, RunStarted, Usage
+
+__all__ = ["AgentFunction", "AgentVerb"]
+
+DEFAULT_NAME = "agent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the user asked of a run."""
+
+    name: str | None = None
+    prompt: Prompt | None = None
+    budget: Budget = given.NO_BUDGET
+    mode: str | None = None
+    conversation_id: str | None = None
+    user_id: str | None = None
+    tenant: str | None = None
+    attributes: Mapping[str, Any] | None = None
+    description: str | None = None
+
+
+_ASKED_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "name": given.maybe_text,
+    "prompt": given.prompt,
+    "budget": given.budget,
+    "mode": lambda where, value: None if value is None else checks.choice(where, value, ("enforce", "observe")),
+    "conversation_id": given.maybe_text,
+    "user_id": given.maybe_text,
+    "tenant": given.maybe_text,
+    "attributes": given.attributes,
+}
+
+
+class AgentVerb(Verb[Run]):
+    """`agent_run(...)`: a decorator, `with` and `async with` around one run of an agent."""
+
+    def __init__(self, asked: _Asked) -> None:
+        super().__init__()
+        self.asked = asked
+
+    @classmethod
+    def of(cls, where: str, base: _Asked | None = None, **given_now: Any) -> AgentVerb:
+        """Builds a verb from keywords, over those of another one."""
+        checked = {name: _ASKED_CHECKS[name](f"{where}.{name}", value) for name, value in given_now.items()}
+        return cls(replace(base or _Asked(), **checked))
+
+    def __call__(self, fn: Any) -> Any:
+        """Decorates an agent."""
+        asked = replace(self.asked, name=self.asked.name or fn_name(fn), description=first_line(fn))
+        return AgentFunction(fn, AgentVerb(asked))
+
+    # opening
+
+    def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
+        asked = self.asked
+        context = otel.get_current()
+        above: Any = context.get(ctx.FRAME)
+        parent = run_of(above, context)
+        if parent is not None and parent.account.closed:
+            parent = None
+        mode = asked.mode or config.MODE.get()
+        if config.THREADS.get():
+            ctx.carry_into_threads()
+        run = Run(
+            agent=asked.name or DEFAULT_NAME,
+            prompt=asked.prompt,
+            budget=asked.budget,
+            mode=mode,
+            parent=parent,
+            pipeline=current_pipeline(),
+            conversation_id=asked.conversation_id,
+            user_id=asked.user_id,
+            tenant=asked.tenant,
+        )
+        run.above, run.before = (above if parent is not None else None), context
+        if parent is not None:
+            _enter(parent, run)
+        self._start(run, context)
+        opened(run)
+        return run
+
+    def _start(self, run: Run, context: Context) -> None:
+        inside = {**context, ctx.FRAME: run}
+        tracer = run.pipeline.tracer
+        if tracer is not None:
+            name = f"{semconv.OPERATION_RUN} {run.agent}"
+            run.span = spans.start(tracer, name, context, SpanKind.INTERNAL, self._at_start(run))
+            inside[spans.SPAN] = run.span
+            if run.span.is_recording():
+                spans.write(run.span, self._more(run))
+        otel.attach(Context(inside))
+        _announce(run)
+
+    def _at_start(self, run: Run) -> dict[str, Any]:
+        found: dict[str, Any] = {semconv.OPERATION: semconv.OPERATION_RUN, semconv.AGENT_NAME: run.agent}
+        if run.prompt is not None:
+            found[semconv.PROMPT_ID] = run.prompt.id
+        return found
+
+    def _more(self, run: Run) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            **(self.asked.attributes or {}),
+            semconv.RUN_ID: run.id,
+            semconv.BUDGET_MODE: run.mode,
+            semconv.BUDGET_UNIT_OF_STEP: semconv.STEP_UNIT,
+        }
+        if run.parent is not None:
+            found[semconv.RUN_PARENT_ID] = run.parent.id
+        if run.conversation_id is not None:
+            found[semconv.CONVERSATION_ID] = run.conversation_id
+        if self.asked.description is not None:
+            found[semconv.AGENT_DESCRIPTION] = self.asked.description
+        if run.prompt is not None:
+            found[semconv.PROMPT_HASH] = run.prompt.hash
+            found[semconv.GEN_AI_PROMPT_NAME] = run.prompt.name
+            found[semconv.GEN_AI_PROMPT_VERSION] = run.prompt.version
+        for name, use in run.limit_uses().items():
+            found[semconv.BUDGET[name].limit] = plain(use.limit)
+        return found
+
+    def timer(self, frame: Run) -> asyncio.Timeout | None:
+        """Gives the timer that interrupts the task at the run's deadline."""
+        if frame.account.deadline == NO_LIMIT or frame.mode == "observe":
+            return None
+        frame.loop = asyncio.get_running_loop()
+        left = (frame.account.deadline - ctx.monotonic()) / NANO
+        frame.timer = asyncio.timeout(max(0.0, left))
+        return frame.timer
+
+    # closing
+
+    def close(self, frame: Run, exc: BaseException | None, result: Any) -> BaseException | None:
+        if frame.account.closed:
+            return exc
+        try:
+            return _end(frame, exc, result)
+        finally:
+            closed(frame)
+            ctx.restore(frame)
+
+
+def _enter(parent: Run, run: Run) -> None:
+    """Asks the runs above for room.
+
+    Raises:
+        AgentStop: one of them was stopped, or cannot keep room for the final call.
+    """
+    refusal = run.account.open()
+    if refusal is not None:
+        raise parent.refused(refusal)
+
+
+def _announce(run: Run) -> None:
+    limits = run.limit_uses()
+    fields = {semconv.BUDGET[name].limit: plain(use.limit) for name, use in limits.items()}
+    run.event(semconv.RUN_STARTED, {**fields, semconv.BUDGET_MODE: run.mode})
+    if run.pipeline.instruments is not None:
+        run.pipeline.instruments.run_started(run.agent, run.prompt_id)
+    if listening():
+        parent_id = run.parent.id if run.parent is not None else None
+        tell(_run_started, RunStarted(run.id, parent_id, run.agent, run.prompt_id, limits, run.mode))
+
+
+class _End(NamedTuple):
+    """What the end of a run means: the stop reason, its detail, the error type, and what is to be raised."""
+
+    code: StopCode
+    detail: str | None
+    error: str | None
+    exc: BaseException | None
+
+
+def _end(run: Run, exc: BaseException | None, output: Any) -> BaseException | None:
+    now = ctx.monotonic()
+    end = _meaning(run, exc, now)
+    if exc is None and run.account.stop is None:
+        run.account.came_late(now)
+    run.account.close()
+    run.report()
+    usage, own = run.account.usage(now), run.account.usage(now, own=True)
+    limits = run.account.limit_uses(now)
+    record = RunRecord(
+        run_id=run.id,
+        parent_id=run.parent.id if run.parent is not None else None,
+        agent=run.agent,
+        prompt_id=run.prompt_id,
+        mode=run.mode,
+        stop_reason=end.code,
+        stop_detail=end.detail,
+        error_type=end.error,
+        trace_id=spans.trace_id(run.span) if run.span is not None else None,
+        usage=usage,
+        own_usage=own,
+        limits=limits,
+        denials=run.denials,
+    )
+    run.finish(_result(record, end, output))
+    _project(run, record, end, exc)
+    return end.exc
+
+
+def _result(record: RunRecord, end: _End, output: Any) -> RunResult[Any]:
+    return RunResult(
+        output=output if end.exc is None else None,
+        stop_reason=end.code,
+        stop_detail=end.detail,
+        error=end.exc if isinstance(end.exc, (AgentStop, ToolDenied)) else None,
+        run_id=record.run_id,
+        trace_id=record.trace_id,
+        prompt_id=record.prompt_id,
+        usage=record.usage,
+        own_usage=record.own_usage,
+        denials=record.denials,
+    )
+
+
+def _meaning(run: Run, exc: BaseException | None, now: int) -> _End:
+    """Decides what the end of a run means."""
+    if run.timer is not None and run.timer.expired():
+        run.account.time_is_up(now)
+    exc = _at_the_border(run, exc)
+    stop = run.account.stop
+    if stop is not None:
+        code, detail = stop.code, stop.detail
+    else:
+        code, detail = _code_of(run, exc)
+    error = error_of(exc) if exc is not None and not is_cancellation(exc) else None
+    if error is None and GROUPS[code] != "done" and code is not StopCode.CANCELLED:
+        error = str(code)
+    return _End(code, detail, error, exc)
+
+
+def _code_of(run: Run, exc: BaseException | None) -> tuple[StopCode, str | None]:
+    if isinstance(exc, AgentStop) and exc.run_id != run.id:
+        above = any(level.run_id == exc.run_id for level in run.account.levels)
+        return exc.reason, exc.detail or ("parent" if above else "child")
+    if exc is not None and is_cancellation(exc):
+        hit = run.deadline_hit()
+        return (StopCode.MAX_SECONDS, "parent") if hit is not None else reason_for(exc)
+    left = blamed(exc, run.root_id) if exc is not None and not is_decision(exc) else None
+    return reason_for(exc) if left is None else (left, None)
+
+
+def _at_the_border(run: Run, exc: BaseException | None) -> BaseException | None:
+    """Turns what stands for the run's own stop back into it: an ignored stop, the timer, a group of nothing else."""
+    if isinstance(exc, StopIgnored) and exc.stop.run_id == run.id:
+        return exc.stop
+    if isinstance(exc, BaseExceptionGroup):
+        return _only_stop(run, exc) or exc
+    timer = run.timer
+    if timer is not None and timer.expired() and isinstance(exc, (TimeoutError, asyncio.CancelledError)):
+        return run.stop_of(run.account.time_is_up(ctx.monotonic()))
+    return exc
+
+
+def _only_stop(run: Run, group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    leaves = [leaf.stop if isinstance(leaf, StopIgnored) else leaf for leaf in _leaves(group)]
+    ours = [leaf for leaf in leaves if isinstance(leaf, (AgentStop, ToolDenied)) and leaf.run_id == run.id]
+    cancelled = [leaf for leaf in leaves if isinstance(leaf, asyncio.CancelledError)]
+    if not ours or len(ours) + len(cancelled) != len(leaves):
+        return None
+    return min(ours, key=lambda leaf: (isinstance(leaf, ToolDenied), getattr(leaf, "pending", False)))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            yield from _leaves(exc)
+        else:
+            yield exc
+
+
+def _project(run: Run, record: RunRecord, end: _End, exc: BaseException | None) -> None:
+    """Writes the end of a run onto its span, as a log event, as metrics, and to the listeners."""
+    if run.span is not None and run.span.is_recording():
+        spans.write(run.span, _totals(record))
+        _fail(run.span, run.root_id, end, exc)
+    run.event(semconv.RUN_FINISHED, _totals(record))
+    if run.pipeline.instruments is not None:
+        run.pipeline.instruments.run_ended(record)
+    if listening():
+        tell(_run_ended, record)
+    if run.span is not None and run.span is not INVALID_SPAN:
+        spans.end(run.span)
+
+
+def _fail(span: Span, root_id: str, end: _End, exc: BaseException | None) -> None:
+    failed = exc is not None and not is_decision(exc) and not is_cancellation(exc)
+    if failed and exc is not None and blame(exc, root_id, StopCode.ERROR):
+        spans.record_exception(span, exc, config.CAPTURE_EXCEPTIONS.get())
+    if end.error is not None:
+        spans.fail(span, end.error)
+
+
+def _totals(record: RunRecord) -> dict[str, Any]:
+    own, usage = record.own_usage, record.usage
+    found: dict[str, Any] = {
+        semconv.STOP_REASON: str(record.stop_reason),
+        semconv.INPUT_TOKENS: own.input_tokens,
+        semconv.OUTPUT_TOKENS: own.output_tokens,
+        semconv.USAGE_COMPLETE: not usage.estimated and usage.cost_usd is not None,
+    }
+    if record.stop_detail is not None:
+        found[semconv.STOP_DETAIL] = record.stop_detail
+    if own.cost_usd is not None:
+        found[semconv.COST_USD] = float(own.cost_usd)
+    for name, used in _used(record.limits, usage).items():
+        found[semconv.BUDGET[name].used] = plain(used)
+    for name, use in record.limits.items():
+        found[semconv.BUDGET[name].limit] = plain(use.limit)
+    return found
+
+
+def _used(limits: Mapping[str, LimitUse], usage: Usage) -> dict[str, Any]:
+    """Gives the use of every dimension, also of those without a limit."""
+    found = {
+        "steps": usage.steps,
+        "tool_calls": usage.tool_calls,
+        "tokens": usage.total_tokens,
+        "seconds": round(usage.seconds, 6),
+        "usd": usage.cost_usd,
+    }
+    found.update({name: use.used for name, use in limits.items() if name != "seconds"})
+    return {name: used for name, used in found.items() if used is not None}
+
+
+def _run_started(listener: Listener) -> Any:
+    return listener.run_started
+
+
+def _run_ended(listener: Listener) -> Any:
+    return listener.run_ended
+
+
+def _oldest_ages() -> dict[str, float]:
+    now = ctx.monotonic()
+    ages: dict[str, float] = {}
+    for run in open_runs():
+        ages[run.agent] = max(ages.get(run.agent, 0.0), (now - run.account.started) / NANO)
+    return ages
+
+
+watch_open_runs(_oldest_ages)
+
+
+if TYPE_CHECKING:
+    _Bound = wrapt.BoundFunctionWrapper[Any, Any]
+else:
+    _Bound = wrapt.BoundFunctionWrapper
+
+
+class _BoundAgent(_Bound):
+    """A decorated method of one object, or of a class."""
+
+    def run(self, /, *args: Any, **kwargs: Any) -> Any:
+        return _run_any(self._self_parent._self_verb, self.__wrapped__, args, kwargs)
+
+    def using(self, /, **keywords: Any) -> Any:
+        return AgentFunction(self.__wrapped__, using(self._self_parent._self_verb, keywords))
+
+
+class AgentFunction(Wrapped):
+    """A decorated agent: a call returns what the function returns, `.run` gives a `RunResult`, `.using` varies it."""
+
+    __bound_function_wrapper__ = _BoundAgent
+
+    def run(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Runs the agent and gives a `RunResult`; its own stop, or a denial, is in `.error` rather than raised."""
+        return _run_any(self._self_verb, self.__wrapped__, args, kwargs)
+
+    def using(self, /, **keywords: Any) -> Any:
+        """Gives the same agent with other keywords of `agent_run` for the calls made through it."""
+        return AgentFunction(self.__wrapped__, using(self._self_verb, keywords))
+
+
+def using(verb: AgentVerb, keywords: dict[str, Any]) -> AgentVerb:
+    """Gives a verb with some keywords changed.
+
+    Raises:
+        InvalidSetting: a keyword or value can never work.
+    """
+
+    @checks.known_keywords
+    def using(
+        *,
+        prompt: Any = None,
+        budget: Any = None,
+        mode: Any = None,
+        conversation_id: Any = None,
+        user_id: Any = None,
+        tenant: Any = None,
+        attributes: Any = None,
+        name: Any = None,
+    ) -> None: ...
+
+    using(**keywords)
+    return AgentVerb.of("using", verb.asked, **keywords)
+
+
+def _run_any(verb: AgentVerb, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    match kind_of(wrapped):
+        case "plain":
+            return _run(verb, wrapped, args, kwargs)
+        case "async":
+            return _arun(verb, wrapped, args, kwargs)
+        case kind:
+            raise TypeError(f"{fn_name(wrapped)} is a {kind}: iterate over it, it has no single result")
+
+
+def _run(verb: AgentVerb, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    run = verb.open(wrapped, args, kwargs)
+    try:
+        output = wrapped(*args, **kwargs)
+    except BaseException as exc:
+        return _own(run, exc, verb.close(run, exc, None))
+    if inspect.iscoroutine(output):
+        return _rest(verb, run, output)
+    verb.close(run, None, output)
+    return run.result
+
+
+async def _arun(verb: AgentVerb, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return await _rest(verb, verb.open(wrapped, args, kwargs), wrapped(*args, **kwargs))
+
+
+async def _rest(verb: AgentVerb, run: Run, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    timer = verb.timer(run)
+    try:
+        async with timer or contextlib.nullcontext():
+            output = await coroutine
+    except BaseException as exc:
+        return _own(run, exc, verb.close(run, exc, None))
+    verb.close(run, None, output)
+    return run.result
+
+
+def _own(run: Run, exc: BaseException, other: BaseException | None) -> RunResult[Any]:
+    """Gives the result for the run's own stop or a denial, and lets all else go on."""
+    if isinstance(other, ToolDenied) or (isinstance(other, AgentStop) and other.run_id == run.id):
+        return run.result
+    if other is None or other is exc:
+        raise exc
+    raise other from exc

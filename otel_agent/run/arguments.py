@@ -1,0 +1,71 @@
+"""What the verbs accept: names, attributes, prompts, budgets. Refuses the rest where it is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from otel_agent import checks, semconv
+from otel_agent.budget import Budget
+from otel_agent.prompts import Prompt
+from otel_agent.stop import InvalidSetting
+
+__all__ = ["NO_BUDGET", "attributes", "budget", "maybe_count", "maybe_text", "prompt", "server"]
+
+NO_BUDGET = Budget()
+MOST_ATTRIBUTES = 128
+_PLAIN = (str, bool, int, float)
+
+
+def maybe_text(field: str, value: object) -> str | None:
+    """Checks a text or None."""
+    return None if value is None else checks.text(field, value)
+
+
+def maybe_count(field: str, value: object, *, least: int = 0) -> int | None:
+    """Checks a whole number or None."""
+    return None if value is None else checks.count(field, value, least=least)
+
+
+def attributes(field: str, value: object) -> dict[str, Any]:
+    """Checks the user's own span attributes: texts, bools, numbers, or lists of one of them."""
+    if value is None:
+        return {}
+    allowed = f"a mapping of at most {MOST_ATTRIBUTES} names to texts, bools, numbers, or lists of them"
+    given = checks.mapping(field, value, allowed)
+    if len(given) > MOST_ATTRIBUTES:
+        raise InvalidSetting(field=field, value=f"{len(given)} attributes", allowed=allowed)
+    return {checks.text(field, key): _attribute(f"{field}[{key!r}]", item) for key, item in given.items()}
+
+
+def _attribute(field: str, value: Any) -> Any:
+    items: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
+    if all(isinstance(item, _PLAIN) for item in items) and len({type(item) for item in items}) <= 1:
+        return tuple(items) if isinstance(value, (list, tuple)) else value
+    raise InvalidSetting(field=field, value=value, allowed="a text, a bool, a number, or a list of one of them")
+
+
+def prompt(field: str, value: object) -> Prompt | None:
+    """Checks a `Prompt`, or the name of a registered one."""
+    if value is None or isinstance(value, Prompt):
+        return value
+    if isinstance(value, str):
+        raise InvalidSetting(field=field, value=value, allowed="a Prompt; no prompt is registered under a name")
+    raise InvalidSetting(field=field, value=value, allowed="a Prompt or None")
+
+
+def budget(field: str, value: object) -> Budget:
+    """Checks a `Budget`, None being one without limits."""
+    return NO_BUDGET if value is None else checks.instance_of(field, value, Budget, "a Budget or None")
+
+
+def server(field: str, value: object) -> dict[str, Any]:
+    """Splits `host` or `host:port` into the two attributes of the conventions."""
+    if value is None:
+        return {}
+    text = checks.text(field, value)
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return {semconv.SERVER_ADDRESS: text}
+    if not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
+        raise InvalidSetting(field=field, value=value, allowed="a host, or host:port")
+    return {semconv.SERVER_ADDRESS: host, semconv.SERVER_PORT: int(port)}

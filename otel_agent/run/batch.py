@@ -1,0 +1,127 @@
+"""A parallel batch of tool calls: all of them are let through or denied at once, in order, before any of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+
+from otel_agent import checks
+from otel_agent import context as ctx
+from otel_agent.budget import Refusal, Repeat
+from otel_agent.run.calls import run_here
+from otel_agent.run.drive import Verb
+from otel_agent.run.state import Run, RunFrame
+from otel_agent.run.tool import Slot, ToolVerb, refuse_tool, tool_digest
+from otel_agent.stop import InvalidSetting, ToolDenied
+
+__all__ = ["Batch", "BatchVerb"]
+
+MOST_CALLS = 10_000
+
+
+class OpenSlot(Slot):
+    """A slot as users get it: to be entered with `with` or `async with` around its call."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> OpenSlot:
+        if self.denied is not None:
+            raise self.denied
+        context = otel.get_current()
+        self.before, self.above = context, context.get(ctx.FRAME)  # type: ignore[assignment]
+        otel.attach(Context({**context, ctx.FRAME: self}))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        ctx.restore(self)
+
+    async def __aenter__(self) -> OpenSlot:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__(*exc)
+
+
+class Batch(RunFrame):
+    """The slots of one batch, in the order asked."""
+
+    __slots__ = ("run", "slots")
+    run: Run | None
+    slots: list[OpenSlot]
+
+
+class BatchVerb(Verb[Batch]):
+    """`tool_calls([(name, arguments), ...])`: a `with` or `async with` block that gives the slots."""
+
+    def __init__(self, wanted: Iterable[tuple[str, Any]]) -> None:
+        super().__init__()
+        self.wanted = _wanted(wanted)
+
+    def outcome(self, frame: Batch, result: Any) -> list[OpenSlot]:
+        return frame.slots
+
+    def open(self, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
+        context = otel.get_current()
+        batch = Batch()
+        batch.above, batch.before = context.get(ctx.FRAME), context  # type: ignore[assignment]
+        batch.run = run = run_here(batch.above, context)  # type: ignore[arg-type]
+        if run is None:
+            batch.slots = [_slot(None, name, None, context) for name, _ in self.wanted]
+        else:
+            batch.slots = self._admit(run, context)
+        otel.attach(Context({**context, ctx.FRAME: batch}))
+        return batch
+
+    def _admit(self, run: Run, context: Context) -> list[OpenSlot]:
+        """Asks the account for all calls at once.
+
+        Raises:
+            AgentStop: the run must end.
+        """
+        account = run.account
+        calls = [
+            (name, Repeat(tool_digest(name, arguments), account) if account.tree.repeats else None)
+            for name, arguments in self.wanted
+        ]
+        answers = account.reserve_batch(calls, now=ctx.monotonic())
+        run.report()
+        if len(answers) == 1 and answers[0] is not None and not answers[0].denial:
+            raise refuse_tool(run, ToolVerb(self.wanted[0][0]), answers[0], context)
+        names = (name for name, _ in self.wanted)
+        return [_slot(run, name, refusal, context) for name, refusal in zip(names, answers, strict=True)]
+
+    def close(self, frame: Batch, exc: BaseException | None, result: Any) -> BaseException | None:
+        self._give_back(frame.slots)
+        ctx.restore(frame)
+        return exc
+
+    def _give_back(self, slots: list[OpenSlot]) -> None:
+        for slot in slots:
+            if slot.state == "held":
+                slot.state = "given back"
+                slot.give_back()
+
+
+def _slot(run: Run | None, name: str, refusal: Refusal | None, context: Context) -> OpenSlot:
+    slot = OpenSlot()
+    slot.run, slot.name, slot.denied, slot.state = run, name, None, "held"
+    if run is None:
+        slot.state = "free"
+    elif refusal is not None:
+        slot.state = "denied"
+        error = refuse_tool(run, ToolVerb(name), refusal._replace(denial=True), context)
+        slot.denied = error if isinstance(error, ToolDenied) else None
+    return slot
+
+
+def _wanted(calls: object) -> list[tuple[str, Any]]:
+    where, allowed = "tool_calls.wanted", f"a list of 1 to {MOST_CALLS} pairs of a tool's name and its arguments"
+    if isinstance(calls, (str, bytes)) or not isinstance(calls, Iterable):
+        raise InvalidSetting(field=where, value=calls, allowed=allowed)
+    pairs: list[Any] = list(calls)
+    if len(pairs) > MOST_CALLS or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        raise InvalidSetting(field=where, value=pairs, allowed=allowed)
+    return [(checks.text(where, name), arguments) for name, arguments in pairs]

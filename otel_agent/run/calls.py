@@ -1,0 +1,206 @@
+"""What LLM calls and tool calls have in common: the frame, the span at its start and its end, the span of a refusal."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+
+from otel_agent import config, semconv
+from otel_agent import context as ctx
+from otel_agent.budget import NANO, Refusal
+from otel_agent.run.blame import blame, code_for, is_cancellation, is_decision
+from otel_agent.run.state import Run, RunFrame, plain, run_of
+from otel_agent.stop import AgentStop, RunClosed, StopIgnored, ToolDenied
+from otel_agent.telemetry import spans
+from otel_agent.telemetry.listeners import listening, tell
+from otel_agent.telemetry.pipeline import Pipeline
+from otel_agent.usage import CallRecord, CallStarted, Listener
+
+__all__ = [
+    "Call",
+    "close_failed",
+    "first_line",
+    "fn_name",
+    "refused_span",
+    "run_here",
+    "start_frame",
+    "tell_ended",
+    "tell_refused",
+    "tell_started",
+]
+
+
+class Call(RunFrame):
+    """One open call; `run` is None outside a run."""
+
+    __slots__ = ("closed", "pipeline", "run", "span", "started")
+    run: Run | None
+    span: Span
+    pipeline: Pipeline
+    started: int
+    closed: bool
+
+
+def run_here(above: RunFrame | None, context: Context) -> Run | None:
+    """Gives the run that a new call belongs to, or None.
+
+    Raises:
+        RunClosed: the run has ended and its code still makes calls.
+    """
+    run = above.run if above is not None else None
+    if run is None or not run.account.closed:
+        return run
+    run = run_of(above, context)
+    if run is not None:
+        raise RunClosed(run_id=run.id)
+    return None
+
+
+def start_frame(
+    call: Call,
+    context: Context,
+    name: str,
+    kind: SpanKind,
+    at_start: dict[str, Any],
+    more: Any,
+) -> None:
+    """Starts a call's span and makes its frame the current one.
+
+    Args:
+        call: the call, with its run, its pipeline and the frame above.
+        context: the context around it.
+        name: the span's name.
+        kind: the span's kind.
+        at_start: the attributes that a sampler may look at.
+        more: gives all attributes; asked only for a span that is recorded.
+    """
+    call.before = context
+    call.closed = False
+    tracer = call.pipeline.tracer
+    if tracer is None:
+        call.span = INVALID_SPAN
+        otel.attach(Context({**context, ctx.FRAME: call}))
+        return
+    if call.run is not None and call.run.recording():
+        span = spans.start(tracer, name, context, kind, more())
+    else:
+        span = spans.start(tracer, name, context, kind, at_start)
+        if span.is_recording():
+            spans.write(span, more())
+    call.span = span
+    otel.attach(Context({**context, ctx.FRAME: call, spans.SPAN: span}))
+
+
+def fn_name(fn: Any) -> str:
+    """Gives the name of a callable."""
+    inner = getattr(fn, "func", fn)
+    return getattr(inner, "__name__", None) or type(inner).__name__
+
+
+def first_line(fn: Any) -> str | None:
+    """Gives the first line of a function's docstring, at most 200 characters, or None."""
+    doc = getattr(fn, "__doc__", None) if inspect.isroutine(fn) else None
+    return doc.strip().partition("\n")[0][:200] if isinstance(doc, str) and doc.strip() else None
+
+
+def close_failed(run: Run | None, span: Span, kind: str, exc: BaseException) -> str | None:
+    """Writes an exception that leaves a call's block onto its span, and marks the exception.
+
+    Returns:
+        The error type, or None for an early close.
+    """
+    if isinstance(exc, GeneratorExit):
+        return None
+    error = error_of(exc)
+    if is_cancellation(exc):
+        if run is not None:
+            _mark_deadline(run, span)
+        spans.write(span, {semconv.ERROR_TYPE: error})
+        return error
+    if not is_decision(exc) and blame(exc, run.root_id if run is not None else "", code_for(kind, exc)):
+        spans.record_exception(span, exc, config.CAPTURE_EXCEPTIONS.get())
+    spans.fail(span, error)
+    return error
+
+
+def error_of(exc: BaseException) -> str:
+    """Gives the low-cardinality error type: the stop code of our own, else the class."""
+    if isinstance(exc, StopIgnored):
+        exc = exc.stop
+    return str(exc.reason) if isinstance(exc, (AgentStop, ToolDenied)) else spans.error_type(exc)
+
+
+def _mark_deadline(run: Run, span: Span) -> None:
+    hit = run.deadline_hit()
+    if hit is not None:
+        stop = hit.account.time_is_up(ctx.monotonic())
+        spans.write(span, {semconv.STOP_REASON: str(stop.code)})
+
+
+def refused_span(
+    run: Run, name: str, kind: SpanKind, context: Context, attributes: dict[str, Any], refusal: Refusal
+) -> None:
+    """Writes the span of a call that was refused: decision, reason, limit and use."""
+    tracer = run.pipeline.tracer
+    if tracer is None:
+        return
+    code = str(refusal.code)
+    attributes = {**attributes, semconv.DECISION: "deny", semconv.DECISION_REASON: code}
+    if refusal.limit is not None:
+        attributes[semconv.LIMIT] = plain(refusal.limit)
+        attributes[semconv.LIMIT_USED] = plain(refusal.used)
+    if refusal.account.stop is refusal:
+        attributes[semconv.STOP_REASON] = code
+    span = spans.start(tracer, name, context, kind, attributes)
+    spans.fail(span, code)
+    spans.end(span)
+
+
+def tell_started(kind: str, name: str, run: Run | None) -> None:
+    """Tells the listeners of a call that was let through."""
+    if listening():
+        tell(_call_started, CallStarted(kind, name, run.id if run is not None else None))
+
+
+def tell_ended(call: Call, kind: str, name: str, error: str | None, **fields: Any) -> None:
+    """Tells the listeners of a call that has ended; `fields` are those of `CallRecord` that differ."""
+    if listening():
+        seconds = (ctx.monotonic() - call.started) / NANO
+        tell(_call_ended, _record(call.run, kind, name)._replace(seconds=seconds, error_type=error, **fields))
+
+
+def tell_refused(run: Run, kind: str, name: str, refusal: Refusal) -> None:
+    """Tells the listeners of a refused call."""
+    if listening():
+        code = str(refusal.code)
+        tell(_call_ended, _record(run, kind, name)._replace(decision="deny", reason=code, error_type=code))
+
+
+def _record(run: Run | None, kind: str, name: str) -> CallRecord:
+    return CallRecord(
+        kind=kind,
+        name=name,
+        run_id=run.id if run is not None else None,
+        agent=run.agent if run is not None else None,
+        prompt_id=run.prompt_id if run is not None else None,
+        seconds=0.0,
+        input_tokens=None,
+        output_tokens=None,
+        cost_usd=None,
+        estimated=False,
+        decision="allow",
+        reason=None,
+        error_type=None,
+    )
+
+
+def _call_started(listener: Listener) -> Any:
+    return listener.call_started
+
+
+def _call_ended(listener: Listener) -> Any:
+    return listener.call_ended

@@ -1,0 +1,529 @@
+"""LLM calls: estimated and priced before they are sent, settled at what the response says.
+
+The way of one call: estimate, price, the account holds both, the span opens, the user's code sends and records, the
+account is settled, the span closes, the instruments record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, SpanKind
+
+from otel_agent import checks, hashing, semconv
+from otel_agent import context as ctx
+from otel_agent.budget import NANO, NO_LIMIT, STEPS, TOKENS, USD, Actual, Refusal, Spend
+from otel_agent.checks import Money
+from otel_agent.pricing import PriceBook, Quote
+from otel_agent.responses import StreamReading, estimate_tokens, read_response
+from otel_agent.run import arguments as given
+from otel_agent.run.calls import (
+    Call,
+    close_failed,
+    refused_span,
+    run_here,
+    start_frame,
+    tell_ended,
+    tell_refused,
+    tell_started,
+)
+from otel_agent.run.drive import Verb, Wrapped
+from otel_agent.run.state import Run
+from otel_agent.stop import GROUPS, InvalidSetting, StopCode
+from otel_agent.telemetry import spans
+from otel_agent.telemetry.guard import warn_once
+from otel_agent.telemetry.pipeline import current_pipeline
+from otel_agent.usage import Reading, micro_to_usd, usd_to_micro
+
+__all__ = ["LLMCall", "LLMVerb", "current_call", "final_call", "use_prices"]
+
+_NUMBERS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "seed": "seed",
+    "n": "choice.count",
+    "stream": "stream",
+}
+_RESERVE_TRIES = 50
+
+
+class _Prices:
+    book = PriceBook()
+
+
+def use_prices(book: PriceBook) -> None:
+    """Puts a price book in place, for every call from now on."""
+    _Prices.book = book
+
+
+class LLMCall(Call):
+    """One open LLM call, as `with llm_call(...) as call` gives it."""
+
+    __slots__ = (
+        "_cancelled",
+        "_cost",
+        "_first_item",
+        "_held",
+        "_max_output_tokens",
+        "_output",
+        "_reading",
+        "_stream",
+        "step",
+    )
+    _cancelled: bool
+    _cost: int | None
+    _first_item: int | None
+    _held: Spend
+    _max_output_tokens: int | None
+    _output: int | None
+    _reading: Reading | None
+    _stream: StreamReading | None
+    step: int
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The most output tokens that this call may ask for and still fit, or None when nothing limits them."""
+        return self._max_output_tokens
+
+    def record(
+        self,
+        response: object = None,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cached_input_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
+        model: str | None = None,
+        finish_reason: str | None = None,
+        cost_usd: Money | None = None,
+    ) -> None:
+        """Says what the call used; a second time replaces the first.
+
+        Args:
+            response: a response, or the final event of a stream, of the OpenAI or Anthropic SDK, or a dict like it.
+            input_tokens: as billed, cached and cache-write tokens inside; explicit numbers win over the response's.
+            output_tokens: as billed, reasoning tokens inside.
+            cached_input_tokens: the part of the input read from a cache.
+            cache_write_tokens: the part of the input written to a cache.
+            reasoning_tokens: the part of the output that was reasoning.
+            model: the model that answered.
+            finish_reason: why it ended.
+            cost_usd: what the provider says it cost, in USD.
+
+        Raises:
+            InvalidSetting: a number is negative or none; nothing is recorded then.
+        """
+        numbers = {
+            "input_tokens": input_tokens,
+            "output_tokens": output_tokens,
+            "cached_input_tokens": cached_input_tokens,
+            "cache_write_tokens": cache_write_tokens,
+            "reasoning_tokens": reasoning_tokens,
+        }
+        known: dict[str, Any] = {
+            name: checks.count(f"record.{name}", value) for name, value in numbers.items() if value is not None
+        }
+        if model is not None:
+            known["model"] = checks.text("record.model", model)
+        if finish_reason is not None:
+            known["finish_reasons"] = (checks.text("record.finish_reason", finish_reason),)
+        cost = None if cost_usd is None else usd_to_micro(checks.usd("record.cost_usd", cost_usd))
+        if self.closed:
+            warn_once("late record", "an LLM call was recorded after its block had ended: it stays at its estimate")
+            return
+        self._reading = replace(Reading() if response is None else read_response(response), **known)
+        self._cost = cost
+
+    def cancel(self) -> None:
+        """Says that nothing was sent for certain: the call counts nowhere and what it held is given back."""
+        self._cancelled = True
+
+
+class LLMVerb(Verb[LLMCall]):
+    """`llm_call(...)`: a decorator, `with` and `async with` around one call of a model."""
+
+    final = False
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        provider: str | None = None,
+        operation: str = semconv.OPERATION_CHAT,
+        messages: object = None,
+        tools: object = None,
+        parameters: Mapping[str, Any] | None = None,
+        estimated_input_tokens: int | None = None,
+        max_output_tokens: int | None = None,
+        server_address: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = checks.text("llm_call.model", model)
+        self.provider = given.maybe_text("llm_call.provider", provider)
+        self.operation = checks.text("llm_call.operation", operation)
+        self.messages = messages
+        self.tools = tools
+        self.parameters = (
+            {} if parameters is None else dict(checks.mapping("llm_call.parameters", parameters, _MAPPING))
+        )
+        self.estimated = given.maybe_count("llm_call.estimated_input_tokens", estimated_input_tokens)
+        self.max_output = given.maybe_count("llm_call.max_output_tokens", max_output_tokens, least=1)
+        self.span_name = f"{self.operation} {self.model}"
+        self.at_start: dict[str, Any] = {semconv.OPERATION: self.operation, semconv.REQUEST_MODEL: self.model}
+        if self.provider is not None:
+            self.at_start[semconv.PROVIDER] = self.provider
+        self.at_start.update(given.server("llm_call.server_address", server_address))
+        self.more = {**given.attributes("llm_call.attributes", attributes), **_shown_parameters(self.parameters)}
+
+    def __call__(self, fn: Any) -> Any:
+        """Decorates a function that calls a model and returns its response, or a stream of it."""
+        return Wrapped(fn, self)
+
+    # before the call
+
+    def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LLMCall:
+        context = otel.get_current()
+        above: Any = context.get(ctx.FRAME)
+        run = run_here(above, context)
+        call = LLMCall()
+        call.run, call.above, call.started = run, above, ctx.monotonic()
+        call.pipeline = current_pipeline() if run is None else run.pipeline
+        call._held, call._output, call._max_output_tokens, call.step = (), self.max_output, self.max_output, 0
+        call._reading, call._stream = None, None
+        call._cost, call._first_item, call._cancelled = None, None, False
+        if run is not None:
+            self._pass(call, run, context)
+        start_frame(call, context, self.span_name, SpanKind.CLIENT, self.at_start, lambda: self._attributes(call, run))
+        tell_started("llm", self.model, run)
+        return call
+
+    def _pass(self, call: LLMCall, run: Run, context: Context) -> None:
+        """Asks the account to hold what this call may use.
+
+        Raises:
+            AgentStop: the run must end, or this model has no price under a limit of money.
+        """
+        account = run.account
+        quote = None
+        if account.limited(USD):
+            quote = _Prices.book.quote(self.provider, self.model)
+            if quote is None and run.mode != "observe":
+                self._refuse(run, Refusal(account, StopCode.UNPRICED_MODEL, detail=self.model), context)
+        refusal = self._hold(call, run, quote)
+        if account.tree.notes:
+            run.report()
+        if refusal is not None:
+            self._refuse(run, refusal, context)
+        call.step = next(run.steps)
+
+    def _hold(self, call: LLMCall, run: Run, quote: Quote | None) -> Refusal | None:
+        account = run.account
+        tokens_matter = account.limited(TOKENS)
+        if not tokens_matter and quote is None:
+            call._held = _ONE_STEP
+            return account.reserve(_ONE_STEP, now=call.started, final=self.final)
+        need = self._input_estimate()
+        refusal = None
+        for _ in range(_RESERVE_TRIES):
+            output = self.max_output or self._what_fits(run, need, quote)
+            spend = _spend(need, output, quote)
+            refusal = account.reserve(spend, now=call.started, final=self.final)
+            if refusal is None:
+                call._held, call._output, call._max_output_tokens = spend, output, output
+                return None
+            if self.max_output is not None or not refusal.pending:
+                return refusal
+        return refusal
+
+    def _what_fits(self, run: Run, need: int, quote: Quote | None) -> int:
+        """Gives the default output, cut to what is left of tokens and money, at least 1."""
+        account = run.account
+        most = account.budget.default_output_tokens
+        left = account.left(TOKENS, final=self.final)
+        if left != NO_LIMIT:
+            most = min(most, int(left) - need)
+        money = account.left(USD, final=self.final)
+        if quote is not None and money != NO_LIMIT:
+            most = _most_for(quote, need, most, int(money))
+        return max(1, most)
+
+    def _input_estimate(self) -> int:
+        if self.estimated is not None:
+            return self.estimated
+        return estimate_tokens(self.messages, self.tools) or 0
+
+    def _refuse(self, run: Run, refusal: Refusal, context: Context) -> None:
+        attributes = {**self.at_start, **run.call_attributes, **self.more}
+        refused_span(run, self.span_name, SpanKind.CLIENT, context, attributes, refusal)
+        tell_refused(run, "llm", self.model, refusal)
+        raise run.refused(refusal)
+
+    def _attributes(self, call: LLMCall, run: Run | None) -> dict[str, Any]:
+        found = {**self.at_start, **self.more}
+        if call.max_output_tokens is not None:
+            found[semconv.REQUEST_MAX_TOKENS] = call.max_output_tokens
+        if run is None:
+            return found
+        found.update(run.call_attributes)
+        found[semconv.STEP] = call.step
+        prompt = run.prompt
+        if prompt is not None:
+            found[semconv.GEN_AI_PROMPT_NAME] = prompt.name
+            found[semconv.GEN_AI_PROMPT_VERSION] = prompt.version
+        if prompt is not None or self.tools is not None:
+            found[semconv.PROMPT_EFFECTIVE_HASH] = hashing.digest(
+                {
+                    "prompt": prompt.text if prompt is not None else None,
+                    "tools": self.tools,
+                    "model": self.model,
+                    "parameters": self.parameters,
+                }
+            )
+        return found
+
+    # after the call
+
+    def is_stream(self, result: Any) -> bool:
+        kind = type(result)
+        return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
+
+    def saw_item(self, frame: LLMCall, item: Any) -> None:
+        if frame._stream is None:
+            frame._stream = StreamReading()
+            frame._first_item = ctx.monotonic()
+        frame._stream.feed(item)
+
+    def close(self, frame: LLMCall, exc: BaseException | None, result: Any) -> BaseException | None:
+        if frame.closed:
+            return exc
+        frame.closed = True
+        try:
+            self._close(frame, exc, result)
+        finally:
+            ctx.restore(frame)
+        return exc
+
+    def _close(self, call: LLMCall, exc: BaseException | None, result: Any) -> None:
+        run, span = call.run, call.span
+        reading = self._read(call, result)
+        bill = self._bill(call, reading)
+        if run is not None:
+            self._settle(call, run, reading, bill)
+        if call.pipeline.tracer is not None and span.is_recording():
+            spans.write(span, self._after(call, run, reading, bill))
+        error = None if exc is None else close_failed(run, span, "llm", exc)
+        self._measure(call, run, reading, bill, error)
+        tell_ended(
+            call,
+            "llm",
+            self.model,
+            error,
+            input_tokens=bill.input_tokens,
+            output_tokens=bill.output_tokens,
+            cost_usd=None if bill.micro_usd is None else micro_to_usd(bill.micro_usd),
+            estimated=bill.estimated,
+        )
+        if span is not INVALID_SPAN:
+            spans.end(span)
+
+    def _read(self, call: LLMCall, result: Any) -> Reading:
+        """Gives what was recorded, else what the stream said, else what the returned response says."""
+        if call._reading is not None:
+            return call._reading
+        if call._stream is not None:
+            return call._stream.reading
+        return _NOTHING_READ if result is None else read_response(result)
+
+    def _bill(self, call: LLMCall, reading: Reading) -> Bill:
+        """Gives what the call used and cost: what the response says, and the estimate for what it does not say."""
+        used, output = reading.input_tokens, reading.output_tokens
+        estimated = used is None or output is None
+        if used is None:
+            used = self._input_estimate()
+        if output is None:
+            output = call._output or (call.run.account.budget if call.run else given.NO_BUDGET).default_output_tokens
+        cost, source = self._price(call, reading, used, output)
+        return Bill(used, output, cost, source, estimated)
+
+    def _price(self, call: LLMCall, reading: Reading, used: int, output: int) -> tuple[int | None, str]:
+        if call._cost is not None:
+            return call._cost, "provider"
+        book = _Prices.book
+        quote = book.quote(self.provider, reading.model) if reading.model else None
+        if quote is None or quote.source == "fallback":
+            quote = book.quote(self.provider, self.model) or quote
+        if quote is None:
+            return None, "unknown"
+        cached, written, reasoned = reading.cached_input_tokens, reading.cache_write_tokens, reading.reasoning_tokens
+        return quote.micro_usd(used, output, cached, written, reasoned), quote.source
+
+    def _settle(self, call: LLMCall, run: Run, reading: Reading, bill: Bill) -> None:
+        if call._cancelled:
+            run.account.cancel(call._held)
+            return
+        run.account.settle(
+            call._held,
+            Actual.of(
+                input_tokens=bill.input_tokens,
+                output_tokens=bill.output_tokens,
+                cached_input_tokens=reading.cached_input_tokens,
+                cache_write_tokens=reading.cache_write_tokens,
+                reasoning_tokens=reading.reasoning_tokens,
+                micro_usd=bill.micro_usd,
+                estimated=bill.estimated,
+            ),
+        )
+        if bill.estimated and len(call._held) > 1:
+            warn_once(
+                f"estimated:{run.agent}:{self.model}",
+                "a call of %s by %s ended without a record: it is counted at its estimate of %d tokens",
+                self.model,
+                run.agent,
+                bill.input_tokens + bill.output_tokens,
+            )
+        if run.account.tree.notes:
+            run.report()
+
+    def _after(self, call: LLMCall, run: Run | None, reading: Reading, bill: Bill) -> dict[str, Any]:
+        """Builds the attributes that are known only after the call."""
+        found: dict[str, Any] = {semconv.COST_SOURCE: bill.source}
+        if call._cancelled:
+            return {}
+        found[semconv.INPUT_TOKENS], found[semconv.OUTPUT_TOKENS] = bill.input_tokens, bill.output_tokens
+        found.update(_said(reading))
+        if bill.estimated:
+            found[semconv.USAGE_ESTIMATED] = True
+        if bill.micro_usd is not None:
+            found[semconv.COST_USD] = float(micro_to_usd(bill.micro_usd))
+        if call._first_item is not None:
+            found[semconv.TIME_TO_FIRST_CHUNK] = (call._first_item - call.started) / NANO
+        overrun = _overrun(call._held, bill)
+        if overrun:
+            found[semconv.USAGE_OVERRUN] = overrun
+        if run is not None:
+            for name, use in run.limit_uses().items():
+                if name in _DRAWN_ON:
+                    found[semconv.BUDGET[name].limit], found[semconv.BUDGET[name].used] = map(float, use)
+        return found
+
+    def _measure(self, call: LLMCall, run: Run | None, reading: Reading, bill: Bill, error: str | None) -> None:
+        instruments = call.pipeline.instruments
+        if instruments is None or call._cancelled:
+            return
+        labels = dict(self.at_start)
+        if reading.model is not None:
+            labels[semconv.RESPONSE_MODEL] = reading.model
+        tokens = {semconv.INPUT_TOKENS: bill.input_tokens, semconv.OUTPUT_TOKENS: bill.output_tokens}
+        tokens.update({key: value for key, value in _said(reading).items() if key in semconv.USAGE_COUNTS})
+        instruments.inference_ended(labels, (ctx.monotonic() - call.started) / NANO, error, tokens)
+        if run is not None and bill.micro_usd is not None:
+            instruments.spent(run.agent, run.prompt_id, self.model, float(micro_to_usd(bill.micro_usd)))
+
+
+class Bill(NamedTuple):
+    """What a call used and cost: tokens, micro-USD or None, where the price is from, whether a part is estimated."""
+
+    input_tokens: int
+    output_tokens: int
+    micro_usd: int | None
+    source: str
+    estimated: bool
+
+
+class _FinalVerb(LLMVerb):
+    """The one last call after a stop."""
+
+    final = True
+
+
+_MAPPING = "a mapping of parameter names to values"
+_NOTHING_READ = Reading()
+_ONE_STEP: Spend = ((STEPS, 1),)
+_DRAWN_ON = ("steps", "tokens", "usd")
+_KEPT_FOR = frozenset({"budget", "loop"})
+
+
+def final_call(run: Run, model: str, keywords: dict[str, Any]) -> LLMVerb:
+    """Gives the last call that a budget kept back.
+
+    Raises:
+        InvalidSetting: the budget keeps nothing back.
+        AgentStop: the run was stopped by something that allows no last call, or the last call was made.
+    """
+    verb = _final_verb(model, keywords)
+    account = run.account
+    if account.budget.final_call is None:
+        raise InvalidSetting(field="Budget.final_call", value=None, allowed="a FinalCall, for Run.final_call")
+    stop = account.stop
+    spent = account.final_taken
+    if stop is not None and (spent or GROUPS[stop.code] not in _KEPT_FOR or stop.code is StopCode.MAX_SECONDS):
+        raise run.refused(stop)
+    return verb
+
+
+def _final_verb(model: str, keywords: dict[str, Any]) -> LLMVerb:
+    return checks.known_keywords(_FinalVerb)(model, **keywords)
+
+
+def current_call() -> LLMCall | None:
+    """Gives the LLM call that is open here, or None."""
+    frame = ctx.current_frame()
+    while frame is not None and not isinstance(frame, (LLMCall, Run)):
+        frame = frame.above
+    return frame if isinstance(frame, LLMCall) else None
+
+
+def _spend(need: int, output: int, quote: Quote | None) -> Spend:
+    money = 0 if quote is None else quote.micro_usd(need, output)
+    return tuple((kind, amount) for kind, amount in ((STEPS, 1), (TOKENS, need + output), (USD, money)) if amount)
+
+
+def _most_for(quote: Quote, need: int, most: int, money: int) -> int:
+    """Gives the most output tokens, up to `most`, that cost at most `money` micro-USD together with the input."""
+    if quote.micro_usd(need, most) <= money:
+        return most
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if quote.micro_usd(need, middle) <= money else (low, middle - 1)
+    return low
+
+
+def _overrun(held: Spend, bill: Bill) -> int:
+    """Gives how many tokens a response had more than were held for it; 0 where none were held."""
+    held_tokens = next((amount for kind, amount in held if kind == TOKENS), None)
+    return 0 if held_tokens is None else max(0, bill.input_tokens + bill.output_tokens - held_tokens)
+
+
+def _said(reading: Reading) -> dict[str, Any]:
+    """Gives what a response says of itself, by attribute name."""
+    found = {
+        semconv.RESPONSE_MODEL: reading.model,
+        semconv.RESPONSE_ID: reading.response_id,
+        semconv.RESPONSE_FINISH_REASONS: reading.finish_reasons or None,
+        semconv.CACHE_READ_TOKENS: reading.cached_input_tokens,
+        semconv.CACHE_WRITE_TOKENS: reading.cache_write_tokens,
+        semconv.REASONING_TOKENS: reading.reasoning_tokens,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _shown_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives the parameters that can hold no content, by attribute name."""
+    found: dict[str, Any] = {}
+    for name, key in _NUMBERS.items():
+        if isinstance(parameters.get(name), (int, float)):
+            found[semconv.REQUEST_PREFIX + key] = parameters[name]
+    effort = parameters.get("reasoning_effort")
+    if isinstance(effort, str) and effort.isalpha():
+        found[semconv.REQUEST_PREFIX + "reasoning.level"] = effort
+    return found

@@ -1,0 +1,260 @@
+"""Tool calls: one gate, one span each.
+
+The way of one call: the account lets it through (or a span says why not), the span opens, the user's code runs, the span
+closes, the instruments record.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, SpanKind
+
+from otel_agent import checks, config, hashing, semconv
+from otel_agent import context as ctx
+from otel_agent.budget import NANO, ONE_TOOL_CALL, TOOL_CALLS, USD, Account, Refusal, Repeat, Spend
+from otel_agent.checks import Money
+from otel_agent.run import arguments as given
+from otel_agent.run.calls import (
+    Call,
+    close_failed,
+    first_line,
+    fn_name,
+    refused_span,
+    run_here,
+    start_frame,
+    tell_ended,
+    tell_refused,
+    tell_started,
+)
+from otel_agent.run.drive import Verb, Wrapped
+from otel_agent.run.state import Run, RunFrame
+from otel_agent.stop import InvalidSetting, ToolDenied
+from otel_agent.telemetry import spans
+from otel_agent.telemetry.pipeline import current_pipeline
+from otel_agent.usage import micro_to_usd, usd_to_micro
+
+__all__ = ["NOT_GIVEN", "Slot", "ToolCall", "ToolVerb", "refuse_tool"]
+
+NOT_GIVEN: Any = object()
+_RANDOM_KEY = os.urandom(32)
+_TOOL_CALLS_KEYS = semconv.BUDGET["tool_calls"]
+_USD_KEYS = semconv.BUDGET["usd"]
+
+
+class ToolCall(Call):
+    """One open tool call, as `with tool_call(...) as call` gives it."""
+
+    __slots__ = ()
+
+
+class Slot(RunFrame):
+    """One place of a batch: the tool called inside `with slot:` spends it.
+
+    Attributes:
+        name: the tool's name.
+        denied: the `ToolDenied` that says why this call must not happen, or None.
+    """
+
+    __slots__ = ("denied", "name", "run", "state")
+    run: Run | None
+    name: str
+    denied: ToolDenied | None
+    state: str
+
+    def give_back(self) -> None:
+        """Gives back what nobody used."""
+        self.state = "given back"
+        if self.run is not None:
+            self.run.account.give_back_slot(self.name)
+
+
+class ToolVerb(Verb[ToolCall]):
+    """`tool_call(...)`: a decorator, `with` and `async with` around one call of a tool."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        cost_usd: Money | None = None,
+        max_repeats: int | None = None,
+        arguments: object = NOT_GIVEN,
+        call_id: str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = given.maybe_text("tool_call.name", name)
+        self.micro_usd = 0 if cost_usd is None else usd_to_micro(checks.usd("tool_call.cost_usd", cost_usd))
+        self.max_repeats = given.maybe_count("tool_call.max_repeats", max_repeats)
+        self.arguments = arguments
+        self.call_id = given.maybe_text("tool_call.call_id", call_id)
+        self.own_attributes = given.attributes("tool_call.attributes", attributes)
+        self.spend: Spend = ((TOOL_CALLS, 1), (USD, self.micro_usd)) if self.micro_usd else ONE_TOOL_CALL
+        self._signature: inspect.Signature | None = None
+        self._prepare(None)
+
+    def _prepare(self, description: str | None) -> None:
+        """Builds what is the same for every call."""
+        self.span_name = f"{semconv.OPERATION_TOOL} {self.name}"
+        self.at_start: dict[str, Any] = {
+            semconv.OPERATION: semconv.OPERATION_TOOL,
+            semconv.TOOL_NAME: self.name,
+            semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION,
+        }
+        self.more = {**self.own_attributes, semconv.DECISION: "allow"}
+        if self.call_id is not None:
+            self.more[semconv.TOOL_CALL_ID] = self.call_id
+        if description:
+            self.more[semconv.TOOL_DESCRIPTION] = description
+        if self.micro_usd:
+            self.more[semconv.COST_USD] = float(micro_to_usd(self.micro_usd))
+
+    def __call__(self, fn: Any) -> Any:
+        """Decorates a tool."""
+        verb = ToolVerb(
+            self.name or fn_name(fn),
+            cost_usd=micro_to_usd(self.micro_usd) if self.micro_usd else None,
+            max_repeats=self.max_repeats,
+            call_id=self.call_id,
+            attributes=self.own_attributes,
+        )
+        verb._prepare(first_line(fn))
+        return Wrapped(fn, verb)
+
+    def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall:
+        context = otel.get_current()
+        above: Any = context.get(ctx.FRAME)
+        run = run_here(above, context)
+        call = ToolCall()
+        call.run = run
+        call.above = above
+        call.started = ctx.monotonic()
+        digest = None
+        if run is None:
+            self._check_name()
+            call.pipeline = current_pipeline()
+        else:
+            call.pipeline = run.pipeline
+            if run.account.tree.repeats or self.max_repeats is not None:
+                digest = self._digest(wrapped, args, kwargs)
+            self._pass(run, above, context, digest, call.started)
+        start_frame(
+            call, context, self.span_name, SpanKind.INTERNAL, self.at_start, lambda: self._attributes(run, digest)
+        )
+        tell_started("tool", str(self.name), run)
+        return call
+
+    def _check_name(self) -> None:
+        if self.name is None:
+            raise InvalidSetting(field="tool_call.name", value=None, allowed="the tool's name, for a `with` block")
+
+    def _pass(self, run: Run, above: RunFrame, context: Context, digest: str | None, now: int) -> None:
+        """Asks the account to let this call through.
+
+        Raises:
+            AgentStop: the run must end.
+            ToolDenied: this call must not happen.
+        """
+        account, name = run.account, self.name
+        if name is None:
+            self._check_name()
+        if type(above) is Slot and above.state == "held" and above.name == name:
+            refusal = self._spend_slot(above, account, now)
+        else:
+            repeat = None if digest is None else Repeat(digest, account, self.max_repeats)
+            refusal = account.reserve(self.spend, now=now, tool=name, repeat=repeat, sent=True)
+        if account.tree.notes:
+            run.report()
+        if refusal is not None:
+            raise refuse_tool(run, self, refusal, context)
+
+    def _spend_slot(self, slot: Slot, account: Account, now: int) -> Refusal | None:
+        refusal = account.reserve(self.spend[1:], now=now, sent=True)
+        if refusal is None:
+            slot.state = "spent"
+            account.take_slot()
+        return refusal
+
+    def _attributes(self, run: Run | None, digest: str | None) -> dict[str, Any]:
+        if run is None:
+            return {**self.at_start, **self.more}
+        account, name = run.account, str(self.name)
+        budget = account.budget
+        found = {**self.at_start, **run.call_attributes, **self.more}
+        found[semconv.AGENT_NAME] = run.agent
+        found[semconv.TOOL_CALLS] = account.by_tool.get(name, 0)
+        if name in budget.max_calls_per_tool:
+            found[semconv.TOOL_LIMIT] = budget.max_calls_per_tool[name]
+        if budget.max_tool_calls is not None:
+            found[_TOOL_CALLS_KEYS.limit] = budget.max_tool_calls
+            found[_TOOL_CALLS_KEYS.used] = account.used[TOOL_CALLS]
+        if self.micro_usd and budget.max_usd is not None:
+            found[_USD_KEYS.limit] = float(budget.max_usd)
+            found[_USD_KEYS.used] = float(micro_to_usd(account.used[USD]))
+        if digest is not None:
+            found[semconv.TOOL_ARGS_HASH] = hashing.keyed_digest(config.HASH_KEY.get() or _RANDOM_KEY, digest)
+        return found
+
+    def _digest(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        if wrapped is not None:
+            return tool_digest(self.name, self._bound(wrapped, args, kwargs))
+        return tool_digest(self.name, None if self.arguments is NOT_GIVEN else self.arguments)
+
+    def _bound(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            if self._signature is None:
+                self._signature = inspect.signature(wrapped)
+            bound = self._signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+        except (TypeError, ValueError):  # wrong arguments are the call's own error; a built-in may have no signature
+            return [args, kwargs]
+        return bound.arguments
+
+    def close(self, frame: ToolCall, exc: BaseException | None, result: Any) -> BaseException | None:
+        if frame.closed:
+            return exc
+        frame.closed = True
+        try:
+            error = None if exc is None else close_failed(frame.run, frame.span, "tool", exc)
+            instruments = frame.pipeline.instruments
+            if instruments is not None:
+                instruments.tool_ended(self._labels(frame.run, error), (ctx.monotonic() - frame.started) / NANO)
+            tell_ended(
+                frame, "tool", str(self.name), error, cost_usd=micro_to_usd(self.micro_usd) if self.micro_usd else None
+            )
+            if frame.span is not INVALID_SPAN:
+                spans.end(frame.span)
+        finally:
+            ctx.restore(frame)
+        return exc
+
+    def _labels(self, run: Run | None, error: str | None) -> dict[str, Any]:
+        labels: dict[str, Any] = {semconv.TOOL_NAME: self.name, semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION}
+        if run is not None:
+            labels[semconv.AGENT_NAME] = run.agent
+        if error is not None:
+            labels[semconv.ERROR_TYPE] = error
+        return labels
+
+
+def tool_digest(name: str | None, arguments: object) -> str:
+    """Gives the hash of a tool and its arguments."""
+    return hashing.digest([name, arguments])
+
+
+def refuse_tool(run: Run, verb: ToolVerb, refusal: Refusal, context: Context) -> BaseException:
+    """Reports a refused tool call, with a span of its own, and gives what is to be raised."""
+    name = str(verb.name)
+    attributes = {**verb.at_start, **run.call_attributes, **verb.more, semconv.AGENT_NAME: run.agent}
+    refused_span(run, verb.span_name, SpanKind.INTERNAL, context, attributes, refusal)
+    tell_refused(run, "tool", name, refusal)
+    if not refusal.denial:
+        return run.refused(refusal)
+    denial = ToolDenied(tool=name, reason=refusal.code, limit=refusal.limit, used=refusal.used, run_id=run.id)
+    run.denied(denial)
+    return denial
