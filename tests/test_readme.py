@@ -16,10 +16,8 @@ network but loopback. A `pip install` line is not run again: it must be what `.c
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 import tomllib
@@ -30,7 +28,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parent.parent
+from tests.support.offline import ROOT, execute
+
 README = ROOT / "README.md"
 CI = ROOT / ".ci" / "run"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -42,19 +41,6 @@ INSTALL = re.compile(r"pip install '?otel-agent(\[(?P<extras>[a-z,]+)\])?'?")
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".*_cache", ".coverage*", ".hypothesis", "__pycache__", ".venv", "build", "dist"
 )
-
-OFFLINE = """
-import socket
-
-connect = socket.socket.connect
-
-def connect_on_loopback(self, address):
-    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
-        raise OSError(f"a block of the documentation wanted to reach {address}")
-    return connect(self, address)
-
-socket.socket.connect = connect_on_loopback
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,20 +135,6 @@ def run_shell(block: Block, folder: Path) -> None:
     if any(line.strip() for line in rest):
         shutil.copytree(ROOT, folder, ignore=NOT_COPIED, dirs_exist_ok=True)
         execute(["bash", "-euo", "pipefail", "-c", "\n".join(rest)], folder)
-
-
-def execute(command: list[str], folder: Path) -> None:
-    guard = folder / ".offline"
-    guard.mkdir()
-    (guard / "sitecustomize.py").write_text(OFFLINE)
-    private = ("OTEL_", "OPENAI_", "ANTHROPIC_")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(private)}
-    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env["PATH"]])
-    env["PYTHONPATH"] = os.pathsep.join([str(guard), str(ROOT)])
-    done = subprocess.run(
-        command, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
 def parse(with_what: Callable[[str], object]) -> Callable[[Block, Path], None]:
