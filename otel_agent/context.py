@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import wrapt
 from opentelemetry import context as otel
@@ -25,6 +25,7 @@ __all__ = [
     "INHERITED",
     "WORK",
     "Frame",
+    "Source",
     "activate",
     "carry_into_threads",
     "current_context",
@@ -43,21 +44,21 @@ INHERITED = otel.create_key("otel-agent-inherited")
 WORK = otel.create_key("otel-agent-work")
 
 
-class _Source:
+class Source:
     """The clock and the ids, in one place so that the test kit can put its own there."""
 
-    monotonic_ns: Callable[[], int] = staticmethod(time.monotonic_ns)
-    new_id: Callable[[], str] = staticmethod(lambda: os.urandom(16).hex())
+    monotonic_ns: ClassVar[Callable[[], int]] = time.monotonic_ns
+    new_id: ClassVar[Callable[[], str]] = lambda: os.urandom(16).hex()  # noqa: E731
 
 
 def monotonic() -> int:
     """Gives nanoseconds of a clock that never goes back."""
-    return _Source.monotonic_ns()
+    return Source.monotonic_ns()
 
 
 def new_id() -> str:
     """Gives a run id: 32 hex digits."""
-    return _Source.new_id()
+    return Source.new_id()
 
 
 class Frame:

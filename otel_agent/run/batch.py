@@ -22,35 +22,12 @@ __all__ = ["Batch", "BatchVerb"]
 MOST_CALLS = 10_000
 
 
-class OpenSlot(Slot):
-    """A slot as users get it: to be entered with `with` or `async with` around its call."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> OpenSlot:
-        if self.denied is not None:
-            raise self.denied
-        context = otel.get_current()
-        self.before, self.above = context, context.get(ctx.FRAME)  # type: ignore[assignment]
-        otel.attach(Context({**context, ctx.FRAME: self}))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        ctx.restore(self)
-
-    async def __aenter__(self) -> OpenSlot:
-        return self.__enter__()
-
-    async def __aexit__(self, *exc: object) -> None:
-        self.__exit__(*exc)
-
-
 class Batch(RunFrame):
     """The slots of one batch, in the order asked."""
 
     __slots__ = ("run", "slots")
     run: Run | None
-    slots: list[OpenSlot]
+    slots: list[Slot]
 
 
 class BatchVerb(Verb[Batch]):
@@ -60,7 +37,7 @@ class BatchVerb(Verb[Batch]):
         super().__init__()
         self.wanted = _wanted(wanted)
 
-    def outcome(self, frame: Batch, result: Any) -> list[OpenSlot]:
+    def outcome(self, frame: Batch, result: Any) -> list[Slot]:
         return frame.slots
 
     def open(self, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
@@ -75,7 +52,7 @@ class BatchVerb(Verb[Batch]):
         otel.attach(Context({**context, ctx.FRAME: batch}))
         return batch
 
-    def _admit(self, run: Run, context: Context) -> list[OpenSlot]:
+    def _admit(self, run: Run, context: Context) -> list[Slot]:
         """Asks the account for all calls at once.
 
         Raises:
@@ -98,15 +75,15 @@ class BatchVerb(Verb[Batch]):
         ctx.restore(frame)
         return exc
 
-    def _give_back(self, slots: list[OpenSlot]) -> None:
+    def _give_back(self, slots: list[Slot]) -> None:
         for slot in slots:
             if slot.state == "held":
                 slot.state = "given back"
                 slot.give_back()
 
 
-def _slot(run: Run | None, name: str, refusal: Refusal | None, context: Context) -> OpenSlot:
-    slot = OpenSlot()
+def _slot(run: Run | None, name: str, refusal: Refusal | None, context: Context) -> Slot:
+    slot = Slot()
     slot.run, slot.name, slot.denied, slot.state = run, name, None, "held"
     if run is None:
         slot.state = "free"

@@ -169,8 +169,8 @@ def tell_started(kind: str, name: str, run: Run | None) -> None:
 def tell_ended(call: Call, kind: str, name: str, error: str | None, **fields: Any) -> None:
     """Tells the listeners of a call that has ended; `fields` are those of `CallRecord` that differ."""
     if listening():
-        seconds = (ctx.monotonic() - call.started) / NANO
-        tell(_call_ended, _record(call.run, kind, name)._replace(seconds=seconds, error_type=error, **fields))
+        fields.setdefault("seconds", (ctx.monotonic() - call.started) / NANO)
+        tell(_call_ended, _record(call.run, kind, name)._replace(error_type=error, **fields))
 
 
 def tell_refused(run: Run, kind: str, name: str, refusal: Refusal) -> None:

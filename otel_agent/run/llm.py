@@ -32,7 +32,7 @@ from otel_agent.run.calls import (
     tell_started,
 )
 from otel_agent.run.drive import Verb, Wrapped
-from otel_agent.run.state import Run
+from otel_agent.run.state import Run, plain
 from otel_agent.stop import GROUPS, InvalidSetting, StopCode
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import warn_once
@@ -73,6 +73,7 @@ class LLMCall(Call):
         "_held",
         "_max_output_tokens",
         "_output",
+        "_quote",
         "_reading",
         "_stream",
         "step",
@@ -83,6 +84,7 @@ class LLMCall(Call):
     _held: Spend
     _max_output_tokens: int | None
     _output: int | None
+    _quote: Quote | None
     _reading: Reading | None
     _stream: StreamReading | None
     step: int
@@ -195,6 +197,7 @@ class LLMVerb(Verb[LLMCall]):
         above: Any = context.get(ctx.FRAME)
         run = run_here(above, context)
         call = LLMCall()
+        call._quote = _Prices.book.quote(self.provider, self.model)
         call.run, call.above, call.started = run, above, ctx.monotonic()
         call.pipeline = current_pipeline() if run is None else run.pipeline
         call._held, call._output, call._max_output_tokens, call.step = (), self.max_output, self.max_output, 0
@@ -213,11 +216,9 @@ class LLMVerb(Verb[LLMCall]):
             AgentStop: the run must end, or this model has no price under a limit of money.
         """
         account = run.account
-        quote = None
-        if account.limited(USD):
-            quote = _Prices.book.quote(self.provider, self.model)
-            if quote is None and run.mode != "observe":
-                self._refuse(run, Refusal(account, StopCode.UNPRICED_MODEL, detail=self.model), context)
+        quote = call._quote if account.limited(USD) else None
+        if call._quote is None and account.limited(USD) and run.mode != "observe":
+            self._refuse(run, Refusal(account, StopCode.UNPRICED_MODEL, detail=self.model), context)
         refusal = self._hold(call, run, quote)
         if account.tree.notes:
             run.report()
@@ -314,6 +315,7 @@ class LLMVerb(Verb[LLMCall]):
 
     def _close(self, call: LLMCall, exc: BaseException | None, result: Any) -> None:
         run, span = call.run, call.span
+        seconds = (ctx.monotonic() - call.started) / NANO
         reading = self._read(call, result)
         bill = self._bill(call, reading)
         if run is not None:
@@ -321,12 +323,13 @@ class LLMVerb(Verb[LLMCall]):
         if call.pipeline.tracer is not None and span.is_recording():
             spans.write(span, self._after(call, run, reading, bill))
         error = None if exc is None else close_failed(run, span, "llm", exc)
-        self._measure(call, run, reading, bill, error)
+        self._measure(call, run, reading, bill, seconds, error)
         tell_ended(
             call,
             "llm",
             self.model,
             error,
+            seconds=seconds,
             input_tokens=bill.input_tokens,
             output_tokens=bill.output_tokens,
             cost_usd=None if bill.micro_usd is None else micro_to_usd(bill.micro_usd),
@@ -360,7 +363,7 @@ class LLMVerb(Verb[LLMCall]):
         book = _Prices.book
         quote = book.quote(self.provider, reading.model) if reading.model else None
         if quote is None or quote.source == "fallback":
-            quote = book.quote(self.provider, self.model) or quote
+            quote = call._quote or quote
         if quote is None:
             return None, "unknown"
         cached, written, reasoned = reading.cached_input_tokens, reading.cache_write_tokens, reading.reasoning_tokens
@@ -412,10 +415,12 @@ class LLMVerb(Verb[LLMCall]):
         if run is not None:
             for name, use in run.limit_uses().items():
                 if name in _DRAWN_ON:
-                    found[semconv.BUDGET[name].limit], found[semconv.BUDGET[name].used] = map(float, use)
+                    found[semconv.BUDGET[name].limit], found[semconv.BUDGET[name].used] = map(plain, use)
         return found
 
-    def _measure(self, call: LLMCall, run: Run | None, reading: Reading, bill: Bill, error: str | None) -> None:
+    def _measure(
+        self, call: LLMCall, run: Run | None, reading: Reading, bill: Bill, seconds: float, error: str | None
+    ) -> None:
         instruments = call.pipeline.instruments
         if instruments is None or call._cancelled:
             return
@@ -424,7 +429,7 @@ class LLMVerb(Verb[LLMCall]):
             labels[semconv.RESPONSE_MODEL] = reading.model
         tokens = {semconv.INPUT_TOKENS: bill.input_tokens, semconv.OUTPUT_TOKENS: bill.output_tokens}
         tokens.update({key: value for key, value in _said(reading).items() if key in semconv.USAGE_COUNTS})
-        instruments.inference_ended(labels, (ctx.monotonic() - call.started) / NANO, error, tokens)
+        instruments.inference_ended(labels, seconds, error, tokens)
         if run is not None and bill.micro_usd is not None:
             instruments.spent(run.agent, run.prompt_id, self.model, float(micro_to_usd(bill.micro_usd)))
 

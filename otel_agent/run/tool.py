@@ -54,7 +54,7 @@ class ToolCall(Call):
 
 
 class Slot(RunFrame):
-    """One place of a batch: the tool called inside `with slot:` spends it.
+    """One place of a batch, to be entered with `with` or `async with`: the tool called inside spends it.
 
     Attributes:
         name: the tool's name.
@@ -72,6 +72,23 @@ class Slot(RunFrame):
         self.state = "given back"
         if self.run is not None:
             self.run.account.give_back_slot(self.name)
+
+    def __enter__(self) -> Slot:
+        if self.denied is not None:
+            raise self.denied
+        context = otel.get_current()
+        self.before, self.above = context, context.get(ctx.FRAME)  # type: ignore[assignment]
+        otel.attach(Context({**context, ctx.FRAME: self}))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        ctx.restore(self)
+
+    async def __aenter__(self) -> Slot:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__(*exc)
 
 
 class ToolVerb(Verb[ToolCall]):

@@ -11,10 +11,10 @@ from otel_agent.budget import Budget
 from otel_agent.checks import Money
 from otel_agent.prompts import Prompt
 from otel_agent.run.agent import AgentVerb
-from otel_agent.run.batch import BatchVerb, OpenSlot
+from otel_agent.run.batch import BatchVerb
 from otel_agent.run.llm import LLMCall, LLMVerb
 from otel_agent.run.state import Run
-from otel_agent.run.tool import NOT_GIVEN, ToolCall, ToolVerb
+from otel_agent.run.tool import NOT_GIVEN, Slot, ToolCall, ToolVerb
 from otel_agent.usage import RunResult
 
 __all__ = ["Agent", "AsyncAgent", "agent_run", "llm_call", "tool_call", "tool_calls"]
@@ -273,7 +273,7 @@ def tool_call(
     )
 
 
-def tool_calls(wanted: Iterable[tuple[str, Any]]) -> _Block[list[OpenSlot]]:
+def tool_calls(wanted: Iterable[tuple[str, Any]]) -> _Block[list[Slot]]:
     """Asks for a parallel batch of tool calls at once: in order while they fit, the rest are denied.
 
     Args:

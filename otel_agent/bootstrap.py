@@ -1,0 +1,171 @@
+"""`configure()`: settings into rooms, once; and the ways out, `flush()` and `shutdown()`.
+
+Decides nothing that a room can decide: it checks the arguments, sets providers, prices and the terminal, and registers
+the end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from otel_agent import checks, semconv
+from otel_agent import config as settings
+from otel_agent import context as ctx
+from otel_agent.pricing import Price, PriceBook
+from otel_agent.run import current_run, use_prices
+from otel_agent.stop import InvalidSetting
+from otel_agent.telemetry import events, providers
+from otel_agent.telemetry.listeners import add_listener, remove_listener
+from otel_agent.telemetry.pipeline import current_pipeline
+from otel_agent.views.terminal import TerminalView
+
+__all__ = ["Logger", "configure", "flush", "shutdown"]
+
+FLUSH_SECONDS = 10.0
+SHUTDOWN_SECONDS = 2.0
+
+
+class _State:
+    lock = threading.Lock()
+    configured = False
+    view: TerminalView | None = None
+
+
+@checks.known_keywords
+def configure(
+    service_name: str | None = None,
+    *,
+    endpoint: str | None = None,
+    protocol: Literal["http/protobuf", "grpc"] | None = None,
+    headers: Mapping[str, str] | None = None,
+    console: bool | None = None,
+    threads: bool | None = None,
+    mode: Literal["enforce", "observe"] | None = None,
+    prices: Mapping[str, Price] | None = None,
+    fallback_price: Price | None = None,
+    config: None = None,
+    history: None = None,
+) -> None:
+    """Sets up this process; a second call changes nothing.
+
+    Leave it out where the application sets up OpenTelemetry itself. Everything is optional, and an argument wins over
+    the environment.
+
+    Args:
+        service_name: the service, over `OTEL_SERVICE_NAME`.
+        endpoint: where OTLP goes, such as "http://localhost:4318", over `OTEL_EXPORTER_OTLP_ENDPOINT`. Without one and
+            without any `OTEL_*_ENDPOINT` or `_EXPORTER`, nothing goes anywhere.
+        protocol: "http/protobuf", the default, or "grpc".
+        headers: headers of the export, beside those of the environment.
+        console: print each run as a tree on stderr; None does so where no backend is configured.
+        threads: carry runs into threads and pools; True by default.
+        mode: "observe" counts and reports, and stops nothing.
+        prices: your own prices, by "model" or "provider/model".
+        fallback_price: the price of every model that has none.
+        config: reserved for the configuration file; only None for now.
+        history: reserved for the run history; only None for now.
+
+    Raises:
+        InvalidSetting: an argument or a variable of ours can never work; nothing has changed then.
+    """
+    _check_reserved(config, history)
+    _check_choices(console, threads, mode)
+    book = PriceBook(prices, fallback_price)
+    with _State.lock:
+        if _State.configured:
+            return
+        installed = providers.install(service_name=service_name, endpoint=endpoint, protocol=protocol, headers=headers)
+        _choose(console, threads, mode)
+        use_prices(book)
+        _carry_and_show(installed.backend)
+        _State.configured = True
+
+
+def _check_reserved(*reserved: object) -> None:
+    for field, value in zip(("configure.config", "configure.history"), reserved, strict=True):
+        if value is not None:
+            raise InvalidSetting(field=field, value=value, allowed="None: this version reads no such file")
+
+
+def _check_choices(console: object, threads: object, mode: object) -> None:
+    if console is not None:
+        checks.flag("configure.console", console)
+    if threads is not None:
+        checks.flag("configure.threads", threads)
+    if mode is not None:
+        checks.choice("configure.mode", mode, ("enforce", "observe"))
+    settings.check_environment()
+
+
+def _choose(console: bool | None, threads: bool | None, mode: str | None) -> None:
+    settings.CONSOLE.choose(console)
+    settings.THREADS.choose(threads)
+    settings.MODE.choose(mode)
+
+
+def _carry_and_show(backend: bool) -> None:
+    if settings.THREADS.get():
+        ctx.carry_into_threads()
+    show = settings.CONSOLE.get()
+    if show or (show is None and not backend):
+        _State.view = TerminalView()
+        add_listener(_State.view)
+
+
+def flush(timeout: float = FLUSH_SECONDS) -> bool:
+    """Sends what waits to be sent by the providers that `configure()` set.
+
+    Args:
+        timeout: seconds that it may take in all.
+
+    Returns:
+        True when everything was delivered in time, or there was nothing to send.
+    """
+    return providers.flush(checks.seconds("flush.timeout", timeout))
+
+
+def shutdown(timeout: float = SHUTDOWN_SECONDS) -> None:
+    """Ends the providers that `configure()` set, and the terminal view; what is left is sent first.
+
+    Args:
+        timeout: seconds that it may take in all.
+    """
+    providers.shutdown(checks.seconds("shutdown.timeout", timeout))
+    with _State.lock:
+        view, _State.view = _State.view, None
+    if view is not None:
+        remove_listener(view)
+        view.close()
+
+
+class Logger:
+    """Emits log events by OpenTelemetry, inside a run with the run's ids."""
+
+    def event(self, name: str, fields: Mapping[str, Any] | None = None) -> None:
+        """Emits one event.
+
+        Args:
+            name: the event's name.
+            fields: texts, bools, numbers, or lists of them; what is none of these is given as its class's name.
+
+        Raises:
+            InvalidSetting: the name is no text, or the fields are no mapping.
+        """
+        checks.text("Logger.event.name", name)
+        known = checks.mapping("Logger.event.fields", fields or {}, "a mapping of names to values")
+        run = current_run()
+        ids: dict[str, Any] = {} if run is None else {**run.call_attributes, semconv.AGENT_NAME: run.agent}
+        pipeline = current_pipeline() if run is None else run.pipeline
+        events.emit(pipeline.logger, name, {**{str(key): _field(value) for key, value in known.items()}, **ids})
+
+
+def _field(value: object) -> Any:
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_field(item) for item in value]  # type: ignore[misc]
+    if isinstance(value, Mapping):
+        return {str(key): _field(item) for key, item in value.items()}  # type: ignore[misc]
+    return repr(value)
