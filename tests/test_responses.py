@@ -58,7 +58,7 @@ ANTHROPIC_USAGE = {
     "output_tokens_details": {"thinking_tokens": 15},
 }
 # Every provider's usage above is the same call.
-TOKENS = {
+TOKENS: dict[str, Any] = {
     "input_tokens": 100,
     "output_tokens": 20,
     "cached_input_tokens": 60,
@@ -110,7 +110,7 @@ def fed(*events: object) -> Reading:
     return stream.reading
 
 
-def tokens(reading: Reading) -> dict[str, int | None]:
+def tokens(reading: Reading) -> dict[str, Any]:
     return {name: value for name, value in asdict(reading).items() if name in TOKENS}
 
 
