@@ -209,15 +209,13 @@ def _row(run: RunNode, call: CallNode) -> _Row:
 
 
 def _used(call: CallNode) -> tuple[Span, Span, Span]:
-    record = call.record
-    if record is None:
-        return Span(""), Span(""), Span("")
-    about = "~" if record.estimated else ""
-    tokens = [(record.input_tokens, "in"), (record.output_tokens, "out")]
+    about = "~" if call.estimated else ""
+    tokens = [(call.input_tokens, "in"), (call.output_tokens, "out")]
     into, out = (Span("" if count is None else f"{about}{count_text(count)} {word}") for count, word in tokens)
-    if record.cost_usd is None:
-        return into, out, Span("cost unknown" if call.kind == "llm" else "", "yellow")
-    return into, out, Span(about + money_text(record.cost_usd))
+    if call.cost_usd is not None:
+        return into, out, Span(about + money_text(call.cost_usd))
+    unknown = call.kind == "llm" and call.verdict != "open"
+    return into, out, Span(money_text(None) if unknown else "", "yellow")
 
 
 def _note(run: RunNode, call: CallNode) -> Span:

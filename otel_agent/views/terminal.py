@@ -161,7 +161,6 @@ class TerminalView:
     def _give_up(self, error: Exception) -> None:
         if not self._off.acquire(blocking=False):
             return
-        self._wake.set()
         self._events.clear()
         self._trees.clear()
         self._runs = OpenRuns(self._lines)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
 from otel_agent.usage import CallRecord, LimitUse, RunRecord, RunStarted
@@ -40,14 +41,18 @@ class CallNode(NamedTuple):
     seconds: float
     verdict: str
     why: str | None = None
-    record: CallRecord | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: Decimal | None = None
+    estimated: bool = False
 
     @classmethod
     def of(cls, call: CallRecord, order: Order) -> CallNode:
-        """Keeps a call that has ended or was refused."""
+        """Keeps a call that has ended or was refused; of long names only the start."""
         verdict = "denied" if call.decision != "allow" else "failed" if call.error_type is not None else "ok"
-        why = call.reason if verdict == "denied" else call.error_type
-        return cls(order, call.kind, call.name[:LONGEST_NAME], call.seconds, verdict, why, call)
+        why = (call.reason if verdict == "denied" else call.error_type) or ""
+        used = call.input_tokens, call.output_tokens, call.cost_usd, call.estimated
+        return cls(order, call.kind, call.name[:LONGEST_NAME], call.seconds, verdict, why[:LONGEST_NAME], *used)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from otel_agent.usage import RunRecord, Usage
 from otel_agent.views.drawing import render_tree
 from otel_agent.views.live import OpenRuns
 from otel_agent.views.text import ASCII, width_of
-from otel_agent.views.tree import RunNode
+from otel_agent.views.tree import CallNode, RunNode
 from tests.views.feed import PROMPT, Clock, Feed, limits
 
 FULL = Usage(steps=3, tool_calls=4, input_tokens=7044, output_tokens=976, seconds=4.84, cost_usd=Decimal("0.010872"))
@@ -141,6 +141,17 @@ def test_a_long_name_gives_way_to_the_numbers(feed: Feed, trees: Trees) -> None:
     assert trees.drawn(width=50)[-1] == "└─ tool  a_tool_with_a_name_t…  500 ms  ValueError"
 
 
+def test_what_went_wrong_stands_right_after_the_last_number(feed: Feed, trees: Trees) -> None:
+    feed.start()
+    feed.llm()
+    feed.tool(error_type="ValueError")
+    feed.end()
+    assert trees.drawn()[1:] == [
+        "├─ llm   gpt-5-mini  1.0 s  1,000 in  200 out  $0.0021",
+        "└─ tool  kb.search   10 ms  ValueError",
+    ]
+
+
 def test_names_of_wide_characters_stay_aligned(feed: Feed, trees: Trees) -> None:
     feed.start()
     feed.tool("検索")
@@ -164,8 +175,12 @@ def test_control_characters_are_spelt_out_wherever_a_name_can_stand(feed: Feed, 
 def test_very_long_names_are_not_kept(feed: Feed, trees: Trees) -> None:
     feed.start()
     feed.tool("n" * 10_000)
+    feed.tool(error_type="e" * 10_000)
     feed.end(stop_detail="d" * 10_000)
-    assert sum(map(len, trees.drawn(width=10_000))) < 1000
+    assert trees.tree is not None
+    calls = [item for item in trees.tree.items if isinstance(item, CallNode)]
+    assert [(len(call.name), len(call.why or "")) for call in calls] == [(200, 0), (9, 200)]
+    assert sum(map(len, trees.drawn(width=10_000))) < 1500
 
 
 @pytest.mark.parametrize("code", StopCode)
@@ -253,13 +268,13 @@ def test_what_is_open_when_its_root_ends_is_said(feed: Feed, trees: Trees) -> No
     feed.begin("hang", "a")
     feed.clock.now += 1
     feed.start("b", "a", agent="child", limits=limits(steps=(3, 0)))
-    feed.begin("sleep", "b")
+    feed.begin("gpt-5", "b", "llm")
     feed.clock.now += 2.5
     feed.end("a")
     assert trees.drawn()[1:] == [
         "├─ tool  hang  3.5 s  still running",
         "└─ child · 2.5 s · still open",
-        "   └─ tool  sleep  2.5 s  still running",
+        "   └─ llm   gpt-5  2.5 s  still running",
         "   steps ░░░░░░░░░░ 0/3",
     ]
 

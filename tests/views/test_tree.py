@@ -99,7 +99,10 @@ def test_a_late_call_that_began_early_goes_to_the_beginning() -> None:
     maker = Maker()
     node = maker.run(30)
     fold(node, 12)
-    node.add(CallNode(Order(-1.0, 99), "tool", "slow", 9.0, "ok"))
+    before = node.items[: node.gap]
+    slow = CallNode(Order(-1.0, 99), "tool", "slow", 9.0, "ok")
+    node.add(slow)
+    assert node.items[: node.gap] == [slow, *before]
     fold(node, 12)
     assert isinstance(node.items[0], CallNode)
     assert node.items[0].name == "slow"
