@@ -135,7 +135,8 @@ class TerminalView:
         A thread that is still writing is waited for at most a second; it then writes this tree too.
         """
         self._safely(self._take, run, PATIENCE)
-        self._safely(self._write_trees, PATIENCE)
+        if run.parent_id is None or self._trees:
+            self._safely(self._write_trees, PATIENCE)
 
     def tick(self) -> None:
         """Refreshes the status once: what the helper thread does while a run is open."""
@@ -172,7 +173,10 @@ class TerminalView:
         self._work_off(patience)
 
     def _work_off(self, patience: float) -> None:
-        while self._events and self._counting.take(patience):
+        """Takes in what has come; who has patience also waits for a thread that is just doing so."""
+        waits = patience > 0
+        while (self._events or waits) and self._counting.take(patience):
+            waits = False
             try:
                 while self._events:
                     self._apply(*self._events.popleft())
@@ -194,7 +198,10 @@ class TerminalView:
                     self._trees.append(tree)
 
     def _write_trees(self, patience: float) -> None:
-        while self._trees and self._writing.take(patience):
+        """Writes what has ended; who has patience also waits for a thread that is just doing so."""
+        waits = patience > 0
+        while (self._trees or waits) and self._writing.take(patience):
+            waits = False
             try:
                 while self._trees:
                     self._screen.tree(self._trees.popleft())

@@ -14,6 +14,7 @@ import termios
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import pytest
 
 from otel_agent.stop import InvalidSetting, StopCode
+from otel_agent.usage import RunRecord
 from otel_agent.views import TerminalView, terminal
 from tests.views.feed import Clock, Feed, limits
 
@@ -618,6 +620,53 @@ def test_events_while_another_thread_counts_are_taken_in_later(stage: Stage) -> 
     feed.tool()
     release.set()
     holder.join()
+    feed.end()
+    assert stream.writes == [TREE]
+
+
+def test_a_tree_is_written_on_return_also_when_another_thread_snatched_the_end(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = Plain()
+    feed = stage.feed(stream)
+    view = stage.views[0]
+    snatched, go = threading.Event(), threading.Event()
+    finish = view._runs.run_ended
+
+    def finish_slowly(*event: Any) -> object:
+        snatched.set()
+        assert go.wait(5)
+        return finish(*event)
+
+    class Snatching(deque[Any]):
+        def append(self, event: Any, /) -> None:
+            super().append(event)
+            if isinstance(event[1], RunRecord):
+                threading.Thread(target=view._work_off, args=(0.0,)).start()
+                assert snatched.wait(5)
+                threading.Timer(0.05, go.set).start()
+
+    monkeypatch.setattr(view._runs, "run_ended", finish_slowly)
+    monkeypatch.setattr(view, "_events", Snatching())
+    one_run(feed)
+    assert stream.writes == [TREE]
+
+
+def test_a_tree_is_written_on_return_also_when_another_thread_is_writing_it(stage: Stage) -> None:
+    stream = Stuck()
+    feed = stage.feed(stream)
+    feed.start()
+    feed.tool()
+    view = stage.views[0]
+
+    class Snatched(deque[Any]):
+        def append(self, tree: Any, /) -> None:
+            super().append(tree)
+            threading.Thread(target=view._write_trees, args=(0.0,)).start()
+            assert stream.entered.wait(5)
+            threading.Timer(0.05, stream.go.set).start()
+
+    view._trees = Snatched()
     feed.end()
     assert stream.writes == [TREE]
 
