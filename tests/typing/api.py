@@ -331,7 +331,8 @@ def check_values() -> None:
     assert_type(build_system_prompt(PROMPT), str)
     assert_type(build_system_prompt(PROMPT, mark="end"), str)
     assert_type(build_system_prompt(PROMPT, mark=None), str)
-    assert_type(__version__, str)
+    version: str = __version__
+    assert version
     Price(input="0.25", output=2, cached_input=Decimal("0.025"), per_call=0.01)
     Budget(3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Budget(max_step=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
