@@ -6,13 +6,16 @@ the end.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 from otel_agent import checks, semconv
 from otel_agent import config as settings
 from otel_agent import context as ctx
+from otel_agent.budget import Budget
 from otel_agent.pricing import Price, PriceBook
 from otel_agent.run import current_run, use_prices
 from otel_agent.stop import InvalidSetting
@@ -162,10 +165,13 @@ class Logger:
 
 
 def _field(value: object) -> Any:
+    """Gives what a log record can hold: plain values, lists and mappings of them, else the class's name."""
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    if isinstance(value, (list, tuple)):
-        return [_field(item) for item in value]  # type: ignore[misc]
-    if isinstance(value, Mapping):
-        return {str(key): _field(item) for key, item in value.items()}  # type: ignore[misc]
-    return repr(value)
+    if checks.is_list(value):
+        return [_field(item) for item in value]
+    if isinstance(value, Budget):
+        return {item.name: _field(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if checks.is_mapping(value):
+        return {str(key): _field(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Decimal) else type(value).__qualname__

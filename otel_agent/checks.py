@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 from otel_agent.stop import InvalidSetting
 
@@ -21,9 +21,12 @@ __all__ = [
     "Money",
     "choice",
     "count",
+    "each",
     "flag",
     "fraction",
     "instance_of",
+    "is_list",
+    "is_mapping",
     "known_keywords",
     "mapping",
     "seconds",
@@ -157,10 +160,25 @@ def mapping(field: str, value: object, allowed: str) -> Mapping[Any, Any]:
     Raises:
         InvalidSetting: it is none.
     """
-    if isinstance(value, Mapping):
-        found: Mapping[Any, Any] = value
-        return found
+    if is_mapping(value):
+        return value
     raise InvalidSetting(field=field, value=value, allowed=allowed)
+
+
+def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    """Tells whether a value is a mapping, of whatever to whatever."""
+    return isinstance(value, Mapping)
+
+
+def is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """Tells whether a value is a list or tuple, of whatever."""
+    return isinstance(value, (list, tuple))
+
+
+def each(value: Any) -> Iterable[Any]:
+    """Gives an iterable as one of whatever."""
+    items: Iterable[Any] = value
+    return items
 
 
 def known_keywords(target: F) -> F:
@@ -179,7 +197,7 @@ def known_keywords(target: F) -> F:
     if not inspect.isclass(target):
         return cast(F, checked)
     anything.__init__ = checked
-    return target
+    return cast(F, anything)
 
 
 def _unknown(owner: str, keywords: Mapping[str, object], names: list[str]) -> InvalidSetting:

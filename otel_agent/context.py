@@ -12,9 +12,9 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import wrapt
 from opentelemetry import context as otel
@@ -34,6 +34,7 @@ __all__ = [
     "new_id",
     "propagate",
     "restore",
+    "source",
 ]
 
 P = ParamSpec("P")
@@ -45,20 +46,30 @@ WORK = otel.create_key("otel-agent-work")
 
 
 class Source:
-    """The clock and the ids, in one place so that the test kit can put its own there."""
+    """The clock and the ids, so that the test kit can put its own in their place."""
 
-    monotonic_ns: ClassVar[Callable[[], int]] = time.monotonic_ns
-    new_id: ClassVar[Callable[[], str]] = lambda: os.urandom(16).hex()  # noqa: E731
+    __slots__ = ("monotonic_ns", "new_id")
+
+    def __init__(self) -> None:
+        self.monotonic_ns: Callable[[], int] = time.monotonic_ns
+        self.new_id: Callable[[], str] = _random_id
+
+
+def _random_id() -> str:
+    return os.urandom(16).hex()
+
+
+source = Source()
 
 
 def monotonic() -> int:
     """Gives nanoseconds of a clock that never goes back."""
-    return Source.monotonic_ns()
+    return source.monotonic_ns()
 
 
 def new_id() -> str:
     """Gives a run id: 32 hex digits."""
-    return Source.new_id()
+    return source.new_id()
 
 
 class Frame:
@@ -74,7 +85,7 @@ current_context = otel.get_current
 
 def current_frame() -> Frame | None:
     """Gives the innermost open frame of this thread or task, or None."""
-    return otel.get_current().get(FRAME)  # type: ignore[return-value]
+    return cast("Frame | None", otel.get_current().get(FRAME))
 
 
 def activate(context: Context) -> Context:
@@ -85,13 +96,13 @@ def activate(context: Context) -> Context:
 
 
 def restore(frame: Frame) -> None:
-    """Makes the context before a frame the current one, if the current one is the frame's own or was left open in it."""
-    inner = otel.get_current().get(FRAME)
+    """Makes the context before a frame the current one, if the current one is its own or was left open in it."""
+    inner = current_frame()
     while inner is not None:
         if inner is frame:
             otel.attach(frame.before)
             return
-        inner = inner.above  # type: ignore[attr-defined]
+        inner = inner.above
 
 
 def propagate(fn: Callable[P, R]) -> Callable[P, R]:
@@ -105,13 +116,7 @@ def propagate(fn: Callable[P, R]) -> Callable[P, R]:
     """
     context = otel.get_current()
     if inspect.iscoroutinefunction(fn):
-
-        @functools.wraps(fn)
-        async def awaited(*args: P.args, **kwargs: P.kwargs) -> Any:
-            with _Within(context):
-                return await fn(*args, **kwargs)
-
-        return awaited  # type: ignore[return-value]
+        return cast("Callable[P, R]", _propagate_async(fn, context))
 
     @functools.wraps(fn)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -119,6 +124,15 @@ def propagate(fn: Callable[P, R]) -> Callable[P, R]:
             return fn(*args, **kwargs)
 
     return called
+
+
+def _propagate_async(fn: Callable[..., Coroutine[Any, Any, Any]], context: Context) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        with _Within(context):
+            return await fn(*args, **kwargs)
+
+    return awaited
 
 
 class _Within:

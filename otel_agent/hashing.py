@@ -10,8 +10,9 @@ import dataclasses
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
 from typing import Any
+
+from otel_agent import checks
 
 __all__ = ["canonical", "digest", "keyed_digest"]
 
@@ -41,7 +42,7 @@ def keyed_digest(key: bytes, value: object) -> str:
     return hmac.new(key, canonical(value), hashlib.sha256).hexdigest()
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: object, depth: int) -> Any:
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, int):
@@ -62,13 +63,13 @@ def _number(value: float) -> Any:
     return int(value) if value.is_integer() and abs(value) < 2**53 else float(value)
 
 
-def _container(value: Any, depth: int) -> Any:
-    if isinstance(value, Mapping):
+def _container(value: object, depth: int) -> Any:
+    if checks.is_mapping(value):
         return {_key(key): _plain(item, depth) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if checks.is_list(value):
         return [_plain(item, depth) for item in value]
     if isinstance(value, (set, frozenset)):
-        return {"set": sorted(canonical(item).decode("utf-8", "surrogatepass") for item in value)}
+        return {"set": sorted(canonical(item).decode("utf-8", "surrogatepass") for item in checks.each(value))}
     if isinstance(value, (bytes, bytearray)):
         return {"bytes": hashlib.sha256(value).hexdigest()}
     return {_class_name(value): _object(value, depth)}
@@ -77,13 +78,17 @@ def _container(value: Any, depth: int) -> Any:
 def _object(value: Any, depth: int) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name), depth) for field in dataclasses.fields(value)}
-    dump = getattr(type(value), "model_dump", None)
+    dump = getattr(_class_of(value), "model_dump", None)
     if callable(dump):
         return _plain(dump(value), depth)
-    kind: Any = type(value)
+    kind = _class_of(value)
     if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
         return _itself(value)
     return str(value)
+
+
+def _class_of(value: object) -> Any:
+    return type(value)
 
 
 def _key(key: object) -> str:

@@ -136,8 +136,38 @@ def _doubled(first: float, times: int) -> tuple[float, ...]:
 
 
 _RUN = (AGENT_NAME, PROMPT_ID, PROMPT_VARIANT)
-_TOKENS = (*range(0, 1), *(int(b) for b in _steps(100, 2_000_000, 1.4)))
-_COUNTS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 19, 22, 26, 31, 37, 45, 55, 68, 85, 110, 140, 200, 300, 400)
+_TOKENS = (*range(1), *(int(b) for b in _steps(100, 2_000_000, 1.4)))
+_COUNTS = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    14,
+    16,
+    19,
+    22,
+    26,
+    31,
+    37,
+    45,
+    55,
+    68,
+    85,
+    110,
+    140,
+    200,
+    300,
+    400,
+)
 _USD = (0.0, *_steps(0.0001, 100, 1.45))
 _SECONDS = (0.0, *_steps(0.01, 3600, 1.45))
 _CALL_SECONDS = _doubled(0.01, 14)
@@ -163,7 +193,9 @@ BUDGET_UTILIZATION = Metric(
 )
 BUDGET_EXCEEDED_COUNT = Metric(BUDGET_EXCEEDED, "{run}", "Runs that passed a limit", (AGENT_NAME, PROMPT_ID, LIMIT))
 BUDGET_WARNINGS = Metric("otel_agent.budget.warnings", "{run}", "Runs near a limit", (AGENT_NAME, PROMPT_ID, LIMIT))
-TOOL_DENIALS = Metric("otel_agent.tool.denials", "{call}", "Tool calls refused", (AGENT_NAME, TOOL_NAME, DECISION_REASON))
+TOOL_DENIALS = Metric(
+    "otel_agent.tool.denials", "{call}", "Tool calls refused", (AGENT_NAME, TOOL_NAME, DECISION_REASON)
+)
 KILL_SWITCH_ACTIVE = Metric("otel_agent.kill_switch.active", "", "1 while the switch is on", (KILL_SWITCH_SCOPE,))
 PROMPT_INFO = Metric(
     "otel_agent.prompt.info", "", "1 for each prompt in use", (PROMPT_NAME, PROMPT_ID, PROMPT_VERSION, PROMPT_ROLE)

@@ -150,7 +150,7 @@ class RunResult(Generic[T]):
     prompt_id: str | None
     usage: Usage
     own_usage: Usage
-    denials: Mapping[str, int] = field(default_factory=dict)
+    denials: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class LimitUse(NamedTuple):

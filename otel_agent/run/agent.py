@@ -10,7 +10,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import wrapt
 from opentelemetry import context as otel
@@ -279,7 +279,7 @@ def _at_the_border(run: Run, exc: BaseException | None) -> BaseException | None:
     """Turns what stands for the run's own stop back into it: an ignored stop, the timer, a group of nothing else."""
     if isinstance(exc, StopIgnored) and exc.stop.run_id == run.id:
         return exc.stop
-    if isinstance(exc, BaseExceptionGroup):
+    if _is_group(exc):
         return _only_stop(run, exc) or exc
     timer = run.timer
     if timer is not None and timer.expired() and isinstance(exc, (TimeoutError, asyncio.CancelledError)):
@@ -296,9 +296,13 @@ def _only_stop(run: Run, group: BaseExceptionGroup[BaseException]) -> BaseExcept
     return min(ours, key=lambda leaf: (isinstance(leaf, ToolDenied), getattr(leaf, "pending", False)))
 
 
+def _is_group(exc: BaseException | None) -> TypeGuard[BaseExceptionGroup[BaseException]]:
+    return isinstance(exc, BaseExceptionGroup)
+
+
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for exc in group.exceptions:
-        if isinstance(exc, BaseExceptionGroup):
+        if _is_group(exc):
             yield from _leaves(exc)
         else:
             yield exc

@@ -37,10 +37,11 @@ def attributes(field: str, value: object) -> dict[str, Any]:
     return {checks.text(field, key): _attribute(f"{field}[{key!r}]", item) for key, item in given.items()}
 
 
-def _attribute(field: str, value: Any) -> Any:
-    items: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value]
-    if all(isinstance(item, _PLAIN) for item in items) and len({type(item) for item in items}) <= 1:
-        return tuple(items) if isinstance(value, (list, tuple)) else value
+def _attribute(field: str, value: object) -> Any:
+    items: list[Any] = list(value) if checks.is_list(value) else [value]
+    kinds: set[Any] = {type(item) for item in items}
+    if len(kinds) <= 1 and all(isinstance(item, _PLAIN) for item in items):
+        return tuple(items) if checks.is_list(value) else value
     raise InvalidSetting(field=field, value=value, allowed="a text, a bool, a number, or a list of one of them")
 
 

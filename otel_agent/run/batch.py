@@ -42,9 +42,10 @@ class BatchVerb(Verb[Batch]):
 
     def open(self, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
         context = otel.get_current()
+        above: Any = context.get(ctx.FRAME)
         batch = Batch()
-        batch.above, batch.before = context.get(ctx.FRAME), context  # type: ignore[assignment]
-        batch.run = run = run_here(batch.above, context)  # type: ignore[arg-type]
+        batch.above, batch.before = above, context
+        batch.run = run = run_here(above, context)
         if run is None:
             batch.slots = [_slot(None, name, None, context) for name, _ in self.wanted]
         else:
@@ -98,7 +99,7 @@ def _wanted(calls: object) -> list[tuple[str, Any]]:
     where, allowed = "tool_calls.wanted", f"a list of 1 to {MOST_CALLS} pairs of a tool's name and its arguments"
     if isinstance(calls, (str, bytes)) or not isinstance(calls, Iterable):
         raise InvalidSetting(field=where, value=calls, allowed=allowed)
-    pairs: list[Any] = list(calls)
-    if len(pairs) > MOST_CALLS or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+    pairs = list(checks.each(calls))
+    if len(pairs) > MOST_CALLS or not all(checks.is_list(pair) and len(pair) == 2 for pair in pairs):
         raise InvalidSetting(field=where, value=pairs, allowed=allowed)
     return [(checks.text(where, name), arguments) for name, arguments in pairs]

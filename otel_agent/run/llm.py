@@ -6,7 +6,7 @@ account is settled, the span closes, the instruments record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -67,32 +67,32 @@ class LLMCall(Call):
     """One open LLM call, as `with llm_call(...) as call` gives it."""
 
     __slots__ = (
-        "_cancelled",
-        "_cost",
-        "_first_item",
-        "_held",
-        "_max_output_tokens",
-        "_output",
-        "_quote",
-        "_reading",
-        "_stream",
+        "cancelled",
+        "expected_output",
+        "first_item",
+        "fitting_output",
+        "held",
+        "quote",
+        "recorded",
+        "recorded_cost",
         "step",
+        "stream",
     )
-    _cancelled: bool
-    _cost: int | None
-    _first_item: int | None
-    _held: Spend
-    _max_output_tokens: int | None
-    _output: int | None
-    _quote: Quote | None
-    _reading: Reading | None
-    _stream: StreamReading | None
+    cancelled: bool
+    recorded_cost: int | None
+    first_item: int | None
+    held: Spend
+    fitting_output: int | None
+    expected_output: int | None
+    quote: Quote | None
+    recorded: Reading | None
+    stream: StreamReading | None
     step: int
 
     @property
     def max_output_tokens(self) -> int | None:
         """The most output tokens that this call may ask for and still fit, or None when nothing limits them."""
-        return self._max_output_tokens
+        return self.fitting_output
 
     def record(
         self,
@@ -141,12 +141,12 @@ class LLMCall(Call):
         if self.closed:
             warn_once("late record", "an LLM call was recorded after its block had ended: it stays at its estimate")
             return
-        self._reading = replace(Reading() if response is None else read_response(response), **known)
-        self._cost = cost
+        self.recorded = replace(Reading() if response is None else read_response(response), **known)
+        self.recorded_cost = cost
 
     def cancel(self) -> None:
         """Says that nothing was sent for certain: the call counts nowhere and what it held is given back."""
-        self._cancelled = True
+        self.cancelled = True
 
 
 class LLMVerb(Verb[LLMCall]):
@@ -197,12 +197,12 @@ class LLMVerb(Verb[LLMCall]):
         above: Any = context.get(ctx.FRAME)
         run = run_here(above, context)
         call = LLMCall()
-        call._quote = _Prices.book.quote(self.provider, self.model)
+        call.quote = _Prices.book.quote(self.provider, self.model)
         call.run, call.above, call.started = run, above, ctx.monotonic()
         call.pipeline = current_pipeline() if run is None else run.pipeline
-        call._held, call._output, call._max_output_tokens, call.step = (), self.max_output, self.max_output, 0
-        call._reading, call._stream = None, None
-        call._cost, call._first_item, call._cancelled = None, None, False
+        call.held, call.expected_output, call.fitting_output, call.step = (), self.max_output, self.max_output, 0
+        call.recorded, call.stream = None, None
+        call.recorded_cost, call.first_item, call.cancelled = None, None, False
         if run is not None:
             self._pass(call, run, context)
         start_frame(call, context, self.span_name, SpanKind.CLIENT, self.at_start, lambda: self._attributes(call, run))
@@ -216,8 +216,8 @@ class LLMVerb(Verb[LLMCall]):
             AgentStop: the run must end, or this model has no price under a limit of money.
         """
         account = run.account
-        quote = call._quote if account.limited(USD) else None
-        if call._quote is None and account.limited(USD) and run.mode != "observe":
+        quote = call.quote if account.limited(USD) else None
+        if call.quote is None and account.limited(USD) and run.mode != "observe":
             self._refuse(run, Refusal(account, StopCode.UNPRICED_MODEL, detail=self.model), context)
         refusal = self._hold(call, run, quote)
         if account.tree.notes:
@@ -230,7 +230,7 @@ class LLMVerb(Verb[LLMCall]):
         account = run.account
         tokens_matter = account.limited(TOKENS)
         if not tokens_matter and quote is None:
-            call._held = _ONE_STEP
+            call.held = _ONE_STEP
             return account.reserve(_ONE_STEP, now=call.started, final=self.final)
         need = self._input_estimate()
         refusal = None
@@ -239,7 +239,7 @@ class LLMVerb(Verb[LLMCall]):
             spend = _spend(need, output, quote)
             refusal = account.reserve(spend, now=call.started, final=self.final)
             if refusal is None:
-                call._held, call._output, call._max_output_tokens = spend, output, output
+                call.held, call.expected_output, call.fitting_output = spend, output, output
                 return None
             if self.max_output is not None or not refusal.pending:
                 return refusal
@@ -294,14 +294,13 @@ class LLMVerb(Verb[LLMCall]):
     # after the call
 
     def is_stream(self, result: Any) -> bool:
-        kind = type(result)
-        return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
+        return isinstance(result, (Iterator, AsyncIterator))
 
     def saw_item(self, frame: LLMCall, item: Any) -> None:
-        if frame._stream is None:
-            frame._stream = StreamReading()
-            frame._first_item = ctx.monotonic()
-        frame._stream.feed(item)
+        if frame.stream is None:
+            frame.stream = StreamReading()
+            frame.first_item = ctx.monotonic()
+        frame.stream.feed(item)
 
     def close(self, frame: LLMCall, exc: BaseException | None, result: Any) -> BaseException | None:
         if frame.closed:
@@ -340,10 +339,10 @@ class LLMVerb(Verb[LLMCall]):
 
     def _read(self, call: LLMCall, result: Any) -> Reading:
         """Gives what was recorded, else what the stream said, else what the returned response says."""
-        if call._reading is not None:
-            return call._reading
-        if call._stream is not None:
-            return call._stream.reading
+        if call.recorded is not None:
+            return call.recorded
+        if call.stream is not None:
+            return call.stream.reading
         return _NOTHING_READ if result is None else read_response(result)
 
     def _bill(self, call: LLMCall, reading: Reading) -> Bill:
@@ -353,28 +352,30 @@ class LLMVerb(Verb[LLMCall]):
         if used is None:
             used = self._input_estimate()
         if output is None:
-            output = call._output or (call.run.account.budget if call.run else given.NO_BUDGET).default_output_tokens
+            output = (
+                call.expected_output or (call.run.account.budget if call.run else given.NO_BUDGET).default_output_tokens
+            )
         cost, source = self._price(call, reading, used, output)
         return Bill(used, output, cost, source, estimated)
 
     def _price(self, call: LLMCall, reading: Reading, used: int, output: int) -> tuple[int | None, str]:
-        if call._cost is not None:
-            return call._cost, "provider"
+        if call.recorded_cost is not None:
+            return call.recorded_cost, "provider"
         book = _Prices.book
         quote = book.quote(self.provider, reading.model) if reading.model else None
         if quote is None or quote.source == "fallback":
-            quote = call._quote or quote
+            quote = call.quote or quote
         if quote is None:
             return None, "unknown"
         cached, written, reasoned = reading.cached_input_tokens, reading.cache_write_tokens, reading.reasoning_tokens
         return quote.micro_usd(used, output, cached, written, reasoned), quote.source
 
     def _settle(self, call: LLMCall, run: Run, reading: Reading, bill: Bill) -> None:
-        if call._cancelled:
-            run.account.cancel(call._held)
+        if call.cancelled:
+            run.account.cancel(call.held)
             return
         run.account.settle(
-            call._held,
+            call.held,
             Actual.of(
                 input_tokens=bill.input_tokens,
                 output_tokens=bill.output_tokens,
@@ -385,7 +386,7 @@ class LLMVerb(Verb[LLMCall]):
                 estimated=bill.estimated,
             ),
         )
-        if bill.estimated and len(call._held) > 1:
+        if bill.estimated and len(call.held) > 1:
             warn_once(
                 f"estimated:{run.agent}:{self.model}",
                 "a call of %s by %s ended without a record: it is counted at its estimate of %d tokens",
@@ -399,7 +400,7 @@ class LLMVerb(Verb[LLMCall]):
     def _after(self, call: LLMCall, run: Run | None, reading: Reading, bill: Bill) -> dict[str, Any]:
         """Builds the attributes that are known only after the call."""
         found: dict[str, Any] = {semconv.COST_SOURCE: bill.source}
-        if call._cancelled:
+        if call.cancelled:
             return {}
         found[semconv.INPUT_TOKENS], found[semconv.OUTPUT_TOKENS] = bill.input_tokens, bill.output_tokens
         found.update(_said(reading))
@@ -407,9 +408,9 @@ class LLMVerb(Verb[LLMCall]):
             found[semconv.USAGE_ESTIMATED] = True
         if bill.micro_usd is not None:
             found[semconv.COST_USD] = float(micro_to_usd(bill.micro_usd))
-        if call._first_item is not None:
-            found[semconv.TIME_TO_FIRST_CHUNK] = (call._first_item - call.started) / NANO
-        overrun = _overrun(call._held, bill)
+        if call.first_item is not None:
+            found[semconv.TIME_TO_FIRST_CHUNK] = (call.first_item - call.started) / NANO
+        overrun = _overrun(call.held, bill)
         if overrun:
             found[semconv.USAGE_OVERRUN] = overrun
         if run is not None:
@@ -422,7 +423,7 @@ class LLMVerb(Verb[LLMCall]):
         self, call: LLMCall, run: Run | None, reading: Reading, bill: Bill, seconds: float, error: str | None
     ) -> None:
         instruments = call.pipeline.instruments
-        if instruments is None or call._cancelled:
+        if instruments is None or call.cancelled:
             return
         labels = dict(self.at_start)
         if reading.model is not None:

@@ -180,7 +180,7 @@ class Run(RunFrame):
         self._result: RunResult[Any] | None = None
 
     @property
-    def run(self) -> Run:  # type: ignore[override]
+    def run(self) -> Run:  # type: ignore[override]  # pyright: ignore[reportIncompatibleVariableOverride]
         """The run itself, as every frame has it."""
         return self
 
@@ -408,7 +408,7 @@ def plain(value: Any) -> Any:
     """Gives a limit or a use as a number or text that a span attribute can hold, or None."""
     if value is None or isinstance(value, (int, str, float)):
         return value
-    if isinstance(value, Mapping):
+    if checks.is_mapping(value):
         return ", ".join(f"{key}={item}" for key, item in value.items())
     return float(value)
 

@@ -1,7 +1,7 @@
 """Tool calls: one gate, one span each.
 
-The way of one call: the account lets it through (or a span says why not), the span opens, the user's code runs, the span
-closes, the instruments record.
+The way of one call: the account lets it through (or a span says why not), the span opens, the user's code runs, the
+span closes, the instruments record.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Slot(RunFrame):
         if self.denied is not None:
             raise self.denied
         context = otel.get_current()
-        self.before, self.above = context, context.get(ctx.FRAME)  # type: ignore[assignment]
+        self.before, self.above = context, ctx.current_frame()
         otel.attach(Context({**context, ctx.FRAME: self}))
         return self
 

@@ -98,7 +98,7 @@ class AgentRun(_Block[Run], Protocol):
     """`agent_run(...)`, to decorate an agent with or to open a block."""
 
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncAgent[P, T]: ...  # type: ignore[overload-overlap]
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncAgent[P, T]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Agent[P, T]: ...
 
@@ -110,7 +110,7 @@ class Around(_Block[C], Protocol[C]):
 
 
 @overload
-def agent_run(name: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncAgent[P, T]: ...  # type: ignore[overload-overlap]
+def agent_run(name: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncAgent[P, T]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
 @overload
 def agent_run(name: Callable[P, T], /) -> Agent[P, T]: ...
 @overload

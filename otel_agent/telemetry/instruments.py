@@ -21,19 +21,17 @@ __all__ = ["Instruments", "watch_open_runs"]
 Labels = dict[str, Any]
 
 
-class _Open:
-    """Tells the age of the oldest open run of each agent, in seconds; put there by the room that knows."""
-
-    ages: Callable[[], Mapping[str, float]] = staticmethod(dict)
+_watchers: list[Callable[[], Mapping[str, float]]] = []
 
 
 def watch_open_runs(ages: Callable[[], Mapping[str, float]]) -> None:
     """Names the function that tells the age of the oldest open run of each agent, in seconds."""
-    _Open.ages = staticmethod(ages)
+    _watchers[:] = [ages]
 
 
 def _oldest(options: CallbackOptions) -> Iterable[Observation]:
-    return [Observation(age, {semconv.AGENT_NAME: agent}) for agent, age in _Open.ages().items()]
+    ages = [item for watcher in _watchers for item in watcher().items()]
+    return [Observation(age, {semconv.AGENT_NAME: agent}) for agent, age in ages]
 
 
 class Instruments:

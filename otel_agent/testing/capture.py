@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,7 +62,7 @@ class Capture:
     def __init__(self, sampler: Sampler | None = None) -> None:
         self._spans = InMemorySpanExporter()
         self._reader = InMemoryMetricReader()
-        self._logs = InMemoryLogRecordExporter()
+        self._logs = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
         self.tracer_provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._spans))
         self.meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
@@ -119,7 +119,7 @@ class Capture:
 
 
 @contextmanager
-def capture(*, sampler: Sampler | None = None) -> Iterator[Capture]:
+def capture(*, sampler: Sampler | None = None) -> Generator[Capture]:
     """Keeps in memory what runs and calls inside the block tell, in the place of the providers that are set.
 
     Args:

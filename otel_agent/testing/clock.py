@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from otel_agent import checks
-from otel_agent.context import Source
+from otel_agent.context import source
 
 __all__ = ["FakeClock", "counting_ids", "fake_clock"]
 
@@ -28,22 +28,22 @@ class FakeClock:
 
 
 @contextmanager
-def fake_clock() -> Iterator[FakeClock]:
+def fake_clock() -> Generator[FakeClock]:
     """Lets runs and calls inside the block read a clock that only `advance` moves; asyncio's own timers stay real."""
-    clock, before = FakeClock(), Source.monotonic_ns
-    Source.monotonic_ns = clock.monotonic_ns
+    clock, before = FakeClock(), source.monotonic_ns
+    source.monotonic_ns = clock.monotonic_ns
     try:
         yield clock
     finally:
-        Source.monotonic_ns = before
+        source.monotonic_ns = before
 
 
 @contextmanager
-def counting_ids() -> Iterator[None]:
+def counting_ids() -> Generator[None]:
     """Gives runs inside the block the ids 1, 2, 3, ..., as 32 hex digits."""
-    numbers, before = itertools.count(1), Source.new_id
-    Source.new_id = lambda: f"{next(numbers):032x}"
+    numbers, before = itertools.count(1), source.new_id
+    source.new_id = lambda: f"{next(numbers):032x}"
     try:
         yield
     finally:
-        Source.new_id = before
+        source.new_id = before
