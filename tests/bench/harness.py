@@ -246,7 +246,9 @@ def measure_apart(one: Bench, *, quick: bool = False) -> Result:
 
 
 def _environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "COVERAGE", "COV_CORE"))}
+    """Gives this process' environment without what sets up the package or the interpreter ("write no byte code")."""
+    apart = ("OTEL_", "PYTHON", "COVERAGE", "COV_CORE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(apart)}
 
 
 def _python(*arguments: str, env: Mapping[str, str]) -> str:

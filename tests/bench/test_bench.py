@@ -68,6 +68,12 @@ def test_processes_are_timed_inside_unless_whole() -> None:
     assert whole.ours > inside.ours
 
 
+def test_processes_write_byte_code_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    source = "import sys; assert not sys.dont_write_bytecode"
+    assert measure(made(lambda: Processes(ours=source, yardstick="pass")), quick=True).ours > 0
+
+
 def test_a_process_that_fails_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="no such thing"):
         measure(made(lambda: Processes(ours="raise SystemExit('no such thing')", yardstick="pass")), quick=True)
