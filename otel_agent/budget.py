@@ -618,11 +618,18 @@ class Account:
                 late = self._too_late(now)
                 self._note_exceeded(late.code, late.limit, late.used)
 
-    def close(self) -> None:
-        """Ends the run: later gates are refused, what was kept for the final call is given back."""
+    def close(self) -> bool:
+        """Ends the run: later gates are refused, what was kept for the final call is given back.
+
+        Returns:
+            False when it had ended already.
+        """
         with self.tree.reading():
+            if self.closed:
+                return False
             self.closed = True
             self._release_final()
+            return True
 
     def _release_final(self) -> None:
         """Opens what was kept for the final call, once."""

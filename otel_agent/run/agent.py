@@ -25,6 +25,8 @@ from otel_agent.run import arguments as given
 from otel_agent.run.blame import blame, blamed, is_cancellation, is_decision
 from otel_agent.run.calls import error_of, first_line, fn_name
 from otel_agent.run.drive import Verb, Wrapped, kind_of
+from otel_agent.run.exits import watch_exit
+from otel_agent.run.interrupt import arm, disarm
 from otel_agent.run.state import Run, closed, open_runs, opened, plain, run_of
 from otel_agent.stop import GROUPS, AgentStop, StopCode, StopIgnored, ToolDenied, reason_for
 from otel_agent.telemetry import spans
@@ -111,6 +113,9 @@ class AgentVerb(Verb[Run]):
             _enter(parent, run)
         self._start(run, context)
         opened(run)
+        watch_exit(_end_open_runs)
+        if asked.budget.interrupt is not None and (wrapped is None or kind_of(wrapped) == "plain"):
+            arm(run)
         return run
 
     def _start(self, run: Run, context: Context) -> None:
@@ -164,13 +169,19 @@ class AgentVerb(Verb[Run]):
     # closing
 
     def close(self, frame: Run, exc: BaseException | None, result: Any) -> BaseException | None:
-        if frame.account.closed:
-            return exc
+        if self.asked.budget.interrupt is not None:
+            disarm(frame)
         try:
             return _end(frame, exc, result)
         finally:
-            closed(frame)
             ctx.restore(frame)
+
+
+def _end_open_runs(detail: str) -> None:
+    """Ends every open run as cancelled, the innermost first."""
+    for run in sorted(open_runs(), key=lambda run: -len(run.account.levels)):
+        run.account.mark(StopCode.CANCELLED, detail)
+        _end(run, None, None)
 
 
 def _enter(parent: Run, run: Run) -> None:
@@ -205,11 +216,14 @@ class _End(NamedTuple):
 
 
 def _end(run: Run, exc: BaseException | None, output: Any) -> BaseException | None:
+    """Ends a run once, whoever comes first: its own block, or the end of the process."""
     now = ctx.monotonic()
     end = _meaning(run, exc, now)
     if exc is None and run.account.stop is None:
         run.account.came_late(now)
-    run.account.close()
+    if not run.account.close():
+        return exc
+    closed(run)
     run.report()
     usage, own = run.account.usage(now), run.account.usage(now, own=True)
     limits = run.account.limit_uses(now)

@@ -1,0 +1,108 @@
+"""The end of the process: runs that are still open end as cancelled, and what they tell is delivered, in bounded time.
+
+SIGTERM is handled only where nobody else handles it, and the process still dies of it; SIGINT never. A signal handler
+here takes no lock and waits for nothing: it hands the work to a thread, lets the interrupted code go on, and that thread
+ends the process.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from opentelemetry import _logs, metrics, trace
+
+from otel_agent.telemetry import providers
+from otel_agent.telemetry.guard import broken
+
+__all__ = ["watch_exit"]
+
+EXIT_SECONDS = 1.8
+
+EndRuns = Callable[[str], None]
+"""Ends the open runs as cancelled, with a detail."""
+
+
+class _Watch:
+    at_exit = False
+    at_sigterm = False
+    end_runs: EndRuns | None = None
+    dying = threading.Event()
+
+
+def watch_exit(end_runs: EndRuns) -> None:
+    """Sees to it that open runs end before the process does; every call after the first costs next to nothing.
+
+    Args:
+        end_runs: ends the open runs, given the detail: "exit" or "sigterm".
+    """
+    if _Watch.at_sigterm:
+        return
+    if not _Watch.at_exit:
+        _Watch.at_exit = True
+        _Watch.end_runs = end_runs
+        atexit.register(_at_exit)
+    if threading.current_thread() is threading.main_thread():
+        _Watch.at_sigterm = True
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def _at_exit() -> None:
+    if _Watch.dying.is_set():
+        time.sleep(EXIT_SECONDS)  # the other thread delivers and then ends the process
+        return
+    _end_runs("exit")
+
+
+def _end_runs(detail: str) -> None:
+    if _Watch.end_runs is not None:
+        _Watch.end_runs(detail)
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _Watch.dying.set()
+    _thread.start_new_thread(_deliver_and_die, ())
+
+
+def _deliver_and_die() -> None:
+    try:
+        _end_runs("sigterm")
+        _deliver()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _deliver() -> None:
+    """Sends what waits: our own providers', and an application's, whose own end a signal would skip."""
+    deadline = time.monotonic() + EXIT_SECONDS
+    flushing = [_started(provider) for provider in _applications()]
+    providers.shutdown(EXIT_SECONDS)
+    for thread in flushing:
+        thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _applications() -> list[Any]:
+    found: list[Any] = [trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()]
+    return [provider for provider in found if hasattr(provider, "force_flush")]
+
+
+def _started(provider: Any) -> threading.Thread:
+    thread = threading.Thread(target=_flush, args=(provider,), daemon=True)
+    thread.start()
+    return thread
+
+
+def _flush(provider: Any) -> None:
+    try:
+        provider.force_flush(int(EXIT_SECONDS * 1000))
+    except Exception as exc:
+        broken("flushing at exit", exc)
