@@ -16,7 +16,7 @@ from otel_agent.views.live import Status, status_text
 from otel_agent.views.text import Span, fit, glyphs_for, paint, width_of
 from otel_agent.views.tree import RunNode
 
-__all__ = ["Screen"]
+__all__ = ["Screen", "colored", "columns", "encodable"]
 
 PLAIN_WIDTH = 120
 
@@ -96,22 +96,26 @@ class Screen:
         return sys.stderr if self._stream is None else self._stream
 
     def _columns(self, stream: TextIO) -> int:
-        if self._width is not None:
-            return self._width
-        if not _is_terminal(stream):
-            return PLAIN_WIDTH
-        return _terminal_width(stream)
+        return columns(stream) if self._width is None else self._width
 
     def _colored(self, stream: TextIO) -> bool:
-        if self._color is not None:
-            return self._color
-        if os.environ.get("NO_COLOR"):
-            return False
-        return bool(os.environ.get("FORCE_COLOR")) or (_is_terminal(stream) and not _is_dumb())
+        return colored(stream) if self._color is None else self._color
 
     def _write(self, stream: TextIO, text: str) -> None:
-        stream.write(_encodable(text, _encoding(stream)))
+        stream.write(encodable(text, _encoding(stream)))
         stream.flush()
+
+
+def colored(stream: TextIO) -> bool:
+    """Tells whether a stream is to have escape codes: asks NO_COLOR, FORCE_COLOR, TERM and the stream."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (_is_terminal(stream) and not _is_dumb())
+
+
+def columns(stream: TextIO) -> int:
+    """Gives how wide a stream is: that of its terminal, and 120 where there is none."""
+    return _terminal_width(stream) if _is_terminal(stream) else PLAIN_WIDTH
 
 
 def _is_dumb() -> bool:
@@ -141,7 +145,7 @@ def _terminal_width(stream: TextIO) -> int:
         return shutil.get_terminal_size().columns
 
 
-def _encodable(text: str, encoding: str | None) -> str:
+def encodable(text: str, encoding: str | None) -> str:
     """Spells out what the stream's encoding does not have."""
     try:
         return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
