@@ -1,0 +1,234 @@
+"""The support agent: a loop of a model and its tools, as one would write it with the `openai` SDK, inside a run.
+
+Decides what the model is sent and who answers its tool calls. Holds no limit of its own: budget and prompt come with
+the run, and a refused call raises, or tells the model why.
+
+    answer -> _converse: ask the model -> it answers: done
+                                       -> it wants tools: use them, as one batch, and ask again
+           -> a limit is hit: _say_last, when the budget keeps a final call
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import openai
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletion, ChatCompletionMessage
+
+from otel_agent import (
+    AgentStop,
+    BudgetExceeded,
+    InvalidSetting,
+    Run,
+    agent_run,
+    build_system_prompt,
+    current_call,
+    current_run,
+    llm_call,
+    tool_calls,
+)
+from otel_agent.demo.tools import Tool, Toolbox
+from otel_agent.run import Slot
+
+__all__ = ["SupportAgent"]
+
+MAX_OUTPUT_TOKENS = 1_500
+PATIENCE_SECONDS = 60.0
+
+_Messages = list[dict[str, Any]]
+
+
+class SupportAgent:
+    """Answers questions of customers.
+
+    Args:
+        client: talks to the model server.
+        tools: what it may use.
+        model: the model to ask for.
+        server_address: `host:port` of the model server, for spans.
+
+    Attributes:
+        asked: how many tool calls the model asked for so far.
+        pieces: in how many pieces streamed answers came so far.
+    """
+
+    def __init__(self, client: openai.AsyncOpenAI, tools: Toolbox, *, model: str, server_address: str) -> None:
+        self._create: Any = client.chat.completions.create
+        self._tools = tools
+        self._model = model
+        self._server_address = server_address
+        self.asked = 0
+        self.pieces = 0
+
+    @agent_run("support-bot")
+    async def answer(self, question: str, *, stream: bool = False) -> str:
+        """Answers one question.
+
+        Args:
+            question: the customer's question.
+            stream: whether to let the model's answers come in pieces.
+
+        Returns:
+            The answer's text.
+        """
+        run = _run_here()
+        messages = _opening(run, question)
+        try:
+            return await self._converse(messages, stream)
+        except BudgetExceeded:
+            if run.budget.limits.final_call is None:
+                raise
+            return await self._say_last(run, messages)
+
+    async def _converse(self, messages: _Messages, stream: bool) -> str:
+        ask = self._ask_streaming if stream else self._ask
+        while True:
+            said = _message_of(await ask(messages))
+            messages.append(said.model_dump(exclude_none=True, include={"role", "content", "tool_calls"}))
+            if not said.tool_calls:
+                return said.content or ""
+            await self._use_tools(messages, said.tool_calls)
+
+    async def _ask(self, messages: _Messages) -> ChatCompletion:
+        async with llm_call(self._model, **self._about(messages)) as call:
+            reply: ChatCompletion = await self._create(**self._request(messages, call.max_output_tokens))
+            call.record(reply)
+        return reply
+
+    async def _ask_streaming(self, messages: _Messages) -> ChatCompletion:
+        whole: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+
+        @llm_call(self._model, **self._about(messages))
+        async def ask() -> Any:
+            call = current_call()
+            request = self._request(messages, call.max_output_tokens if call else None)
+            return await self._create(**request, stream=True, stream_options={"include_usage": True})
+
+        async for chunk in await ask():
+            whole.handle_chunk(chunk)
+            self.pieces += 1
+        return whole.current_completion_snapshot
+
+    async def _say_last(self, run: Run, messages: _Messages) -> str:
+        """Makes the one call that the budget kept back: the model must answer with what it has."""
+        async with run.final_call(self._model, **self._about(messages)) as call:
+            request = self._request(messages, call.max_output_tokens)
+            reply: ChatCompletion = await self._create(**request, tool_choice="none")
+            call.record(reply)
+        return _message_of(reply).content or ""
+
+    def _about(self, messages: _Messages) -> dict[str, Any]:
+        """Gives what the run is told of a call before it is sent."""
+        return {
+            "provider": "openai",
+            "server_address": self._server_address,
+            "messages": messages,
+            "tools": self._tools.schemas,
+            "max_output_tokens": MAX_OUTPUT_TOKENS,
+        }
+
+    def _request(self, messages: _Messages, max_output_tokens: int | None) -> dict[str, Any]:
+        """Gives what is sent: at most the output that still fits, and no more patience than the run has time."""
+        left = _run_here().remaining().seconds
+        return {
+            "model": self._model,
+            "messages": messages,
+            "tools": self._tools.schemas,
+            "max_completion_tokens": max_output_tokens,
+            "timeout": PATIENCE_SECONDS if left is None else min(PATIENCE_SECONDS, left),
+        }
+
+    async def _use_tools(self, messages: _Messages, calls: Sequence[Any]) -> None:
+        """Answers the tool calls of one message; the model reads why one was refused.
+
+        Raises:
+            AgentStop: none of them fits; the model is told so all the same, for a final call.
+        """
+        self.asked += len(calls)
+        wanted = [_read(self._tools, call) for call in calls]
+        try:
+            texts = await self._use_all(wanted)
+        except AgentStop as stop:
+            messages += _results(wanted, [_json(denied=str(stop))] * len(wanted))
+            raise
+        messages += _results(wanted, texts)
+
+    async def _use_all(self, wanted: Sequence[_Wanted]) -> list[str]:
+        """Uses the tools at the same time, as many as the budget allows."""
+        usable = [call for call in wanted if call.tool is not None]
+        if not usable:
+            return [call.problem for call in wanted]
+        batch = tool_calls([(call.tool.name, call.arguments) for call in usable if call.tool is not None])
+        async with batch as slots, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._use(slot, call)) for slot, call in zip(slots, usable, strict=True)]
+        results = iter(tasks)
+        return [call.problem or next(results).result() for call in wanted]
+
+    async def _use(self, slot: Slot, call: _Wanted) -> str:
+        if slot.denied is not None or call.tool is None:
+            return _json(denied=str(slot.denied))
+        async with slot:
+            try:
+                return json.dumps(await self._tools.use(call.tool, call.arguments))
+            except (TypeError, InvalidSetting) as error:
+                return _json(error=str(error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """One tool call of the model: the tool and its arguments, or else the answer that tells what is wrong."""
+
+    id: str
+    tool: Tool | None = None
+    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
+    problem: str = ""
+
+
+def _read(tools: Toolbox, call: Any) -> _Wanted:
+    name = str(call.function.name) if call.type == "function" else str(call.type)
+    tool = tools.find(name)
+    if tool is None:
+        return _Wanted(id=call.id, problem=_json(error=f"there is no tool {name}"))
+    try:
+        arguments = json.loads(call.function.arguments or "{}")
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        return _Wanted(id=call.id, problem=_json(error="the arguments are no JSON object"))
+    return _Wanted(id=call.id, tool=tool, arguments=cast(dict[str, Any], arguments))
+
+
+def _results(wanted: Sequence[_Wanted], texts: Sequence[str]) -> _Messages:
+    return [
+        {"role": "tool", "tool_call_id": call.id, "content": text} for call, text in zip(wanted, texts, strict=True)
+    ]
+
+
+def _json(**fields: str) -> str:
+    return json.dumps(fields)
+
+
+def _run_here() -> Run:
+    run = current_run()
+    if run is None:
+        raise RuntimeError("the support agent was called outside its run")
+    return run
+
+
+def _opening(run: Run, question: str) -> _Messages:
+    if run.prompt is None:
+        raise RuntimeError("the support agent needs a prompt: answer.using(prompt=...)")
+    return [{"role": "system", "content": build_system_prompt(run.prompt)}, {"role": "user", "content": question}]
+
+
+def _message_of(reply: ChatCompletion) -> ChatCompletionMessage:
+    choices: Any = getattr(reply, "choices", None)
+    if not choices:
+        raise openai.OpenAIError("no chat completion")
+    message: ChatCompletionMessage = choices[0].message
+    return message
