@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from decimal import Decimal
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -64,6 +64,9 @@ Spend = tuple[tuple[int, int], ...]
 """Amounts by dimension, only those above 0: steps, calls, tokens, micro-USD."""
 
 ONE_TOOL_CALL: Spend = ((TOOL_CALLS, 1),)
+
+# The application's decimal context may round or trap: a limit keeps its digits.
+_DOWN = Context(prec=60, rounding=ROUND_FLOOR, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 
 
 @checks.known_keywords
@@ -199,11 +202,14 @@ class Repeat(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something to report once: `kind` is "warning", or "exceeded" for a limit that was passed without a stop."""
+    """Something to report once.
+
+    `kind` is "warning", "exceeded" for a limit that was passed, or "forked" for a budget that is now a copy.
+    """
 
     kind: str
     account: Account
-    code: StopCode
+    code: StopCode | None
     limit: Any
     used: Any
 
@@ -349,8 +355,7 @@ class Account:
     def _set_limits(self, budget: Budget) -> None:
         self.budget = budget
         self.tree.repeats = self.tree.repeats or budget.max_repeats is not None
-        kept = budget.final_call
-        self.final = [1, 0, kept.tokens, _micro(kept.usd)] if kept and not self.final_taken else [0] * 4
+        self.final = _kept(None if self.final_taken else budget.final_call)
         full = [
             NO_LIMIT if limit is None else limit
             for limit in (budget.max_steps, budget.max_tool_calls, budget.max_tokens, _micro_or_none(budget.max_usd))
@@ -358,7 +363,7 @@ class Account:
         self.full: list[float] = full
         self.limits: list[float] = [limit - amount for limit, amount in zip(full, self.final, strict=True)]
         self.alarms: list[float] = [
-            math.ceil(limit * budget.warn_at) if 0 < limit < NO_LIMIT else NO_LIMIT for limit in full
+            math.ceil(round(limit * budget.warn_at, 6)) if 0 < limit < NO_LIMIT else NO_LIMIT for limit in full
         ]
         spent = None if budget.max_seconds is None else int(float(budget.max_seconds) * NANO)  # type: ignore[arg-type]
         self.deadline: float = NO_LIMIT if spent is None else self.started + spent
@@ -376,7 +381,12 @@ class Account:
         before = self.budget
         after = replace(before, **changes)
         with self.tree.reading():
+            full, alarms, warn_at_time = self.full, self.alarms, self.warn_at_time
             self._set_limits(after)
+            if before.warn_at == after.warn_at:  # what has warned stays quiet
+                same = zip(self.full, full, self.alarms, alarms, strict=True)
+                self.alarms = [old if now == was else new for now, was, new, old in same]
+                self.warn_at_time = warn_at_time if before.max_seconds == after.max_seconds else self.warn_at_time
         return before, after
 
     # the gate
@@ -417,12 +427,17 @@ class Account:
         try:
             if tree.late:
                 tree.work()
-            if final:
+            opened = final and not self.final_taken
+            if opened:
                 self._release_final()
+            elif final and self.stop is not None:
+                return self.stop
             asked = self.levels if levels is None else levels
             for account in asked:
                 refusal = account._refuses(spend, now, tool, repeat, final and account is self)
                 if refusal is not None:
+                    if opened:
+                        self._keep_final()
                     return refusal
             for account in asked:
                 account._count(spend, tool, repeat, sent)
@@ -460,9 +475,9 @@ class Account:
             end = _end_of(answers)
             if end is None:
                 return answers
-            for (tool, _), refusal in zip(calls, answers, strict=True):
+            for (tool, repeat), refusal in zip(calls, answers, strict=True):
                 if refusal is None:
-                    self._unhold(tool)
+                    self._unhold(tool, repeat)
             end.account._mark(end)
             return [end]
         finally:
@@ -478,10 +493,12 @@ class Account:
             account._count(ONE_TOOL_CALL, tool, repeat, False)
         return None
 
-    def _unhold(self, tool: str) -> None:
+    def _unhold(self, tool: str, repeat: Repeat | None) -> None:
         for account in self.levels:
             account.held[TOOL_CALLS] -= 1
             account.by_tool[tool] -= 1
+            if repeat is not None:
+                account._forget(repeat.digest)
 
     def _refuses(
         self, spend: Spend, now: int, tool: str | None, repeat: Repeat | None, final: bool, *, mark: bool = True
@@ -508,10 +525,11 @@ class Account:
     def _first_in_the_way(self, spend: Spend, now: int, tool: str | None, repeat: Repeat | None) -> Refusal | None:
         if now >= self.deadline:
             return self._too_late(now)
-        if tool is not None:
-            refusal = self._tool_refused(tool) or (self._repeated(repeat) if repeat else None)
-            if refusal is not None:
-                return refusal
+        refusal = self._tool_refused(tool) if tool is not None else None
+        if refusal is None and repeat is not None:
+            refusal = self._repeated(repeat)
+        if refusal is not None:
+            return refusal
         used, held, limits = self.used, self.held, self.limits
         for i, amount in spend:
             if used[i] + held[i] + amount > limits[i]:
@@ -555,6 +573,11 @@ class Account:
         if len(self.seen) > REMEMBERED_CALLS:
             self.seen.popitem(last=False)
 
+    def _forget(self, digest: str) -> None:
+        left = self.seen.pop(digest, 0) - 1
+        if left > 0:
+            self.seen[digest] = left
+
     # after the call
 
     def settle(self, held: Spend, actual: Actual) -> None:
@@ -583,6 +606,12 @@ class Account:
             for i in (STEPS, TOKENS, USD):
                 self._alarm(i)
 
+    def open_slot(self, repeat: Repeat) -> None:
+        """Forgets which call a batch announced, so that the one made in its place counts as itself."""
+        with self.tree.reading():
+            for account in self.levels:
+                account._forget(repeat.digest)
+
     def take_slot(self) -> None:
         """Turns one tool call that a batch holds into one that was made."""
         with self.tree.reading():
@@ -591,10 +620,10 @@ class Account:
                 account._count(ONE_TOOL_CALL, None, None, sent=True)
             self.own[TOOL_CALLS] += 1
 
-    def give_back_slot(self, tool: str) -> None:
+    def give_back_slot(self, tool: str, repeat: Repeat | None = None) -> None:
         """Gives back one tool call that a batch holds and nobody made."""
         with self.tree.reading():
-            self._unhold(tool)
+            self._unhold(tool, repeat)
 
     # stops and notes
 
@@ -637,6 +666,31 @@ class Account:
         self.limits = [limit + amount for limit, amount in zip(self.limits, kept, strict=True)]
         for account in self.levels[1:]:
             account.held = [held - amount for held, amount in zip(account.held, kept, strict=True)]
+
+    def _keep_final(self) -> None:
+        """Keeps the room for the final call once more: the one that asked for it did not fit."""
+        self.final, self.final_taken = _kept(self.budget.final_call), False
+        self.limits = [limit - amount for limit, amount in zip(self.limits, self.final, strict=True)]
+        for account in self.levels[1:]:
+            account.held = [held + amount for held, amount in zip(account.held, self.final, strict=True)]
+
+    def unpriced(self, model: str) -> Refusal | None:
+        """Refuses a call whose price nobody knows where a level limits money; one that only observes takes note."""
+        limited = [account for account in self.levels if account.limits[USD] != NO_LIMIT]
+        with self.tree.reading():
+            for account in self.levels:
+                if account.stop is not None:
+                    return account.stop
+            for account in limited:
+                if account.observe:
+                    account._note_exceeded(StopCode.UNPRICED_MODEL, None, None)
+        enforced = any(not account.observe for account in limited)
+        return Refusal(self, StopCode.UNPRICED_MODEL, detail=model) if enforced else None
+
+    def forked(self) -> None:
+        """Makes this copy work in a forked child, where nobody is left to give the lock back, and has it reported."""
+        self.tree.lock = threading.Lock()
+        self.tree.notes.append(Note("forked", self, None, None, None))
 
     def _note_exceeded(self, code: StopCode, limit: Any, used: Any) -> None:
         if code not in self.exceeded:
@@ -723,8 +777,12 @@ def _shown(dimension: int, amount: float) -> Any:
     return micro_to_usd(int(amount)) if dimension == USD else int(amount)
 
 
+def _kept(final_call: FinalCall | None) -> list[int]:
+    return [0] * 4 if final_call is None else [1, 0, final_call.tokens, _micro(final_call.usd)]
+
+
 def _micro(usd: Money) -> int:
-    return int(Decimal(usd) * MICRO)
+    return int(_DOWN.multiply(Decimal(usd), MICRO))
 
 
 def _micro_or_none(usd: Money | None) -> int | None:

@@ -70,7 +70,7 @@ def usd(field: str, value: object, *, most: Decimal = LARGEST_USD) -> Decimal:
     """
     if isinstance(value, (str, int, float, Decimal)) and not isinstance(value, bool):
         try:
-            amount = Decimal(repr(value) if isinstance(value, float) else value)
+            amount = Decimal(float.__repr__(value) if isinstance(value, float) else value)
         except InvalidOperation:
             amount = Decimal("NaN")
         if amount.is_finite() and 0 <= amount <= most:
@@ -181,8 +181,13 @@ def each(value: Any) -> Iterable[Any]:
     return items
 
 
-def known_keywords(target: F) -> F:
-    """Makes a class or function refuse an unknown keyword, naming the nearest right one."""
+def known_keywords(target: F, called: str | None = None) -> F:
+    """Makes a class or function refuse an unknown keyword, naming the nearest right one.
+
+    Args:
+        target: the class or function; a class is changed for good.
+        called: what people know it by; its own name by default.
+    """
     anything: Any = target
     function = anything.__init__ if inspect.isclass(target) else target
     names = [name for name in inspect.signature(function).parameters if name != "self"]
@@ -192,7 +197,7 @@ def known_keywords(target: F) -> F:
     def checked(*args: Any, **keywords: Any) -> Any:
         if keywords.keys() <= known:
             return function(*args, **keywords)
-        raise _unknown(anything.__name__, keywords, names)
+        raise _unknown(called or anything.__name__, keywords, names)
 
     if not inspect.isclass(target):
         return cast(F, checked)

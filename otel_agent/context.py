@@ -20,6 +20,8 @@ import wrapt
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 
+from otel_agent.stop import InvalidSetting
+
 __all__ = [
     "FRAME",
     "INHERITED",
@@ -113,7 +115,12 @@ def propagate(fn: Callable[P, R]) -> Callable[P, R]:
 
     Returns:
         A function that runs `fn` in the context of this moment.
+
+    Raises:
+        InvalidSetting: it is nothing that can be called.
     """
+    if not callable(fn):
+        raise InvalidSetting(field="propagate.fn", value=fn, allowed="a function")
     context = otel.get_current()
     if inspect.iscoroutinefunction(fn):
         return cast("Callable[P, R]", _propagate_async(fn, context))

@@ -127,6 +127,12 @@ GROUPS: dict[StopCode, str] = {
 }
 
 
+def _code(field: str, reason: object) -> StopCode:
+    if isinstance(reason, str) and reason in tuple(StopCode):
+        return StopCode(reason)
+    raise InvalidSetting(field=field, value=reason, allowed="one of the stop codes")
+
+
 class _Fields:
     """Keyword fields that survive pickling and copying; `str()` says what happened in one line."""
 
@@ -182,7 +188,8 @@ class AgentStop(_Fields, Exception):
         run_id: str | None = None,
         pending: bool = False,
     ) -> None:
-        super().__init__(reason=StopCode(reason), detail=detail, limit=limit, used=used, run_id=run_id, pending=pending)
+        code = _code("AgentStop.reason", reason)
+        super().__init__(reason=code, detail=detail, limit=limit, used=used, run_id=run_id, pending=pending)
 
     def __str__(self) -> str:
         text = f"{self.reason}:{self.detail}" if self.detail else str(self.reason)
@@ -228,7 +235,8 @@ class ToolDenied(_Fields, Exception):
     def __init__(
         self, *, tool: str, reason: StopCode | str, limit: Any = None, used: Any = None, run_id: str | None = None
     ) -> None:
-        super().__init__(tool=tool, reason=StopCode(reason), limit=limit, used=used, run_id=run_id)
+        code = _code("ToolDenied.reason", reason)
+        super().__init__(tool=tool, reason=code, limit=limit, used=used, run_id=run_id)
 
     def __str__(self) -> str:
         text = f"the call of {self.tool} was denied: {self.reason}"

@@ -159,11 +159,12 @@ class AgentVerb(Verb[Run]):
 
     def timer(self, frame: Run) -> asyncio.Timeout | None:
         """Gives the timer that interrupts the task at the run's deadline."""
-        if frame.account.deadline == NO_LIMIT or frame.mode == "observe":
+        unlimited = frame.account.deadline == NO_LIMIT
+        if frame.mode == "observe" or (unlimited and frame.timer is not None) or not _in_task():
             return None
         frame.loop = asyncio.get_running_loop()
-        left = (frame.account.deadline - ctx.monotonic()) / NANO
-        frame.timer = asyncio.timeout(max(0.0, left))
+        left = None if unlimited else max(0.0, (frame.account.deadline - ctx.monotonic()) / NANO)
+        frame.timer = asyncio.timeout(left)  # also without a deadline: one may be set while the run is open
         return frame.timer
 
     # closing
@@ -182,6 +183,14 @@ def _end_open_runs(detail: str) -> None:
     for run in sorted(open_runs(), key=lambda run: -len(run.account.levels)):
         run.account.mark(StopCode.CANCELLED, detail)
         _end(run, None, None)
+
+
+def _in_task() -> bool:
+    """Tells whether asyncio runs this code; elsewhere a deadline holds at the gates only."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
 
 
 def _enter(parent: Run, run: Run) -> None:
@@ -272,8 +281,9 @@ def _meaning(run: Run, exc: BaseException | None, now: int) -> _End:
         code, detail = stop.code, stop.detail
     else:
         code, detail = _code_of(run, exc)
-    error = error_of(exc) if exc is not None and not is_cancellation(exc) else None
-    if error is None and GROUPS[code] != "done" and code is not StopCode.CANCELLED:
+    quiet = GROUPS[code] == "done" or code is StopCode.CANCELLED
+    error = None if exc is None or is_cancellation(exc) or (quiet and is_decision(exc)) else error_of(exc)
+    if error is None and not quiet:
         error = str(code)
     return _End(code, detail, error, exc)
 

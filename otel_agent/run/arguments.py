@@ -40,9 +40,17 @@ def attributes(field: str, value: object) -> dict[str, Any]:
 def _attribute(field: str, value: object) -> Any:
     items: list[Any] = list(value) if checks.is_list(value) else [value]
     kinds: set[Any] = {type(item) for item in items}
-    if len(kinds) <= 1 and all(isinstance(item, _PLAIN) for item in items):
+    if len(kinds) <= 1 and all(isinstance(item, _PLAIN) and _travels(item) for item in items):
         return tuple(items) if checks.is_list(value) else value
-    raise InvalidSetting(field=field, value=value, allowed="a text, a bool, a number, or a list of one of them")
+    allowed = "a text of valid Unicode, a bool, a number of 64 bits, or a list of one of them"
+    raise InvalidSetting(field=field, value=value, allowed=allowed)
+
+
+def _travels(item: Any) -> bool:
+    """Tells whether OTLP can carry a value."""
+    if isinstance(item, str):
+        return item.isascii() or not any("\ud800" <= character <= "\udfff" for character in item)
+    return not isinstance(item, int) or -(2**63) <= item < 2**63
 
 
 def prompt(field: str, value: object) -> Prompt | None:

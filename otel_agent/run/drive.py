@@ -24,6 +24,7 @@ from opentelemetry import context as otel
 
 from otel_agent import context as ctx
 from otel_agent.context import Frame
+from otel_agent.stop import InvalidSetting
 
 __all__ = ["Verb", "Wrapped", "drive", "kind_of"]
 
@@ -118,6 +119,8 @@ class Wrapped(_Function):
     """A user's callable with a verb around it; it looks and pickles like the callable itself."""
 
     def __init__(self, wrapped: Any, verb: Any) -> None:
+        if not (callable(wrapped) or isinstance(wrapped, classmethod)):
+            raise InvalidSetting(field="what is decorated", value=wrapped, allowed="a function, or what can be called")
         super().__init__(wrapped, _DRIVERS[kind_of(wrapped)](verb))
         self._self_verb = verb
 

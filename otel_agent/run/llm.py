@@ -94,6 +94,7 @@ class LLMCall(Call):
         """The most output tokens that this call may ask for and still fit, or None when nothing limits them."""
         return self.fitting_output
 
+    @checks.known_keywords
     def record(
         self,
         response: object = None,
@@ -217,9 +218,9 @@ class LLMVerb(Verb[LLMCall]):
         """
         account = run.account
         quote = call.quote if account.limited(USD) else None
-        if call.quote is None and account.limited(USD) and run.mode != "observe":
-            self._refuse(run, Refusal(account, StopCode.UNPRICED_MODEL, detail=self.model), context)
-        refusal = self._hold(call, run, quote)
+        refusal = account.unpriced(self.model) if call.quote is None and account.limited(USD) else None
+        if refusal is None:
+            refusal = self._hold(call, run, quote)
         if account.tree.notes:
             run.report()
         if refusal is not None:
@@ -450,6 +451,10 @@ class _FinalVerb(LLMVerb):
 
     final = True
 
+    def _pass(self, call: LLMCall, run: Run, context: Context) -> None:
+        _check_final(run)
+        super()._pass(call, run, context)
+
 
 _MAPPING = "a mapping of parameter names to values"
 _NOTHING_READ = Reading()
@@ -465,19 +470,20 @@ def final_call(run: Run, model: str, keywords: dict[str, Any]) -> LLMVerb:
         InvalidSetting: the budget keeps nothing back.
         AgentStop: the run was stopped by something that allows no last call, or the last call was made.
     """
-    verb = _final_verb(model, keywords)
-    account = run.account
-    if account.budget.final_call is None:
+    verb = _final_verb(model, **keywords)
+    if run.account.budget.final_call is None:
         raise InvalidSetting(field="Budget.final_call", value=None, allowed="a FinalCall, for Run.final_call")
-    stop = account.stop
-    spent = account.final_taken
-    if stop is not None and (spent or GROUPS[stop.code] not in _KEPT_FOR or stop.code is StopCode.MAX_SECONDS):
-        raise run.refused(stop)
+    _check_final(run)
     return verb
 
 
-def _final_verb(model: str, keywords: dict[str, Any]) -> LLMVerb:
-    return checks.known_keywords(_FinalVerb)(model, **keywords)
+_final_verb = checks.known_keywords(_FinalVerb, "final_call")
+
+
+def _check_final(run: Run) -> None:
+    stop = run.account.stop
+    if stop is not None and (GROUPS[stop.code] not in _KEPT_FOR or stop.code is StopCode.MAX_SECONDS):
+        raise run.refused(stop)
 
 
 def current_call() -> LLMCall | None:

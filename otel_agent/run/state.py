@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -60,6 +61,7 @@ class RunBudget:
         """The limits that hold now."""
         return self._run.account.budget
 
+    @checks.known_keywords
     def update(
         self,
         *,
@@ -100,6 +102,8 @@ class RunBudget:
             "warn_at": warn_at,
         }
         changes = {name: value for name, value in asked.items() if value is not _UNSET}
+        if actor is not None:
+            checks.text("update.actor", actor)
         before, after = self._run.account.change(**changes)
         self._run.limits_changed({name: (getattr(before, name), getattr(after, name)) for name in changes}, actor)
 
@@ -311,7 +315,8 @@ class Run(RunFrame):
     def denied(self, denial: ToolDenied) -> None:
         """Counts a denial and reports it."""
         reason = str(denial.reason)
-        self._denials[reason] = self._denials.get(reason, 0) + 1
+        with self.account.tree.reading():
+            self._denials[reason] = self._denials.get(reason, 0) + 1
         if self.pipeline.instruments is not None:
             self.pipeline.instruments.denied(self.agent, denial.tool, reason)
         fields = {semconv.TOOL_NAME: denial.tool, semconv.DECISION_REASON: reason}
@@ -330,6 +335,9 @@ class Run(RunFrame):
                 note = notes.popleft()
             except IndexError:
                 return
+            if note.kind == "forked":
+                warn_once("forked", "run %s is open in a forked process: its budget is a copy there", self.id)
+                continue
             owner = self._owner(note.account)
             owner.report_note(note)
 
@@ -418,8 +426,10 @@ def _count_left(left: float) -> int | None:
 
 
 def _move(timer: asyncio.Timeout, left: float | None) -> None:
-    if not timer.expired():
+    try:
         timer.reschedule(None if left is None else asyncio.get_running_loop().time() + left)
+    except RuntimeError:
+        return  # it has fired, or what it was for has ended meanwhile
 
 
 def _here() -> Any:
@@ -432,6 +442,7 @@ def _here() -> Any:
 
 
 _open: weakref.WeakSet[Run] = weakref.WeakSet()
+_watching_forks = threading.Event()
 
 
 def open_runs() -> list[Run]:
@@ -442,6 +453,14 @@ def open_runs() -> list[Run]:
 def opened(run: Run) -> None:
     """Takes a run into the list of open ones."""
     _open.add(run)
+    if not _watching_forks.is_set() and hasattr(os, "register_at_fork"):
+        _watching_forks.set()
+        os.register_at_fork(after_in_child=_forked)
+
+
+def _forked() -> None:
+    for root in {run.account.levels[-1] for run in open_runs()}:
+        root.forked()
 
 
 def closed(run: Run) -> None:
