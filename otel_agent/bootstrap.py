@@ -10,7 +10,7 @@ import dataclasses
 import threading
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from otel_agent import checks, semconv
 from otel_agent import config as settings
@@ -22,7 +22,9 @@ from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry import events, providers
 from otel_agent.telemetry.listeners import add_listener, remove_listener
 from otel_agent.telemetry.pipeline import current_pipeline
-from otel_agent.views.terminal import TerminalView
+
+if TYPE_CHECKING:
+    from otel_agent.views.terminal import TerminalView
 
 __all__ = ["Logger", "configure", "flush", "shutdown"]
 
@@ -113,6 +115,8 @@ def _carry_and_show(backend: bool) -> None:
         ctx.carry_into_threads()
     show = settings.CONSOLE.get()
     if show or (show is None and not backend):
+        from otel_agent.views.terminal import TerminalView  # only where something is drawn: it takes 5 ms
+
         _State.view = TerminalView()
         add_listener(_State.view)
 

@@ -6,7 +6,6 @@ Reads nothing, keeps nothing.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
@@ -212,5 +211,7 @@ def _unknown(owner: str, keywords: Mapping[str, object], names: list[str]) -> In
 
 
 def _nearest(word: object, words: list[str]) -> str:
+    import difflib  # only for an error
+
     near = difflib.get_close_matches(str(word), words, n=1)
     return f" (did you mean {near[0]}?)" if near else ""

@@ -99,7 +99,7 @@ def activate(context: Context) -> Context:
 
 def restore(frame: Frame) -> None:
     """Makes the context before a frame the current one, if the current one is its own or was left open in it."""
-    inner = current_frame()
+    inner: Any = otel.get_current().get(FRAME)
     while inner is not None:
         if inner is frame:
             otel.attach(frame.before)

@@ -31,7 +31,7 @@ from otel_agent.run.state import Run, closed, open_runs, opened, plain, run_of
 from otel_agent.stop import GROUPS, AgentStop, StopCode, StopIgnored, ToolDenied, reason_for
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.instruments import watch_open_runs
-from otel_agent.telemetry.listeners import listening, tell
+from otel_agent.telemetry.listeners import heard, tell
 from otel_agent.telemetry.pipeline import current_pipeline
 from otel_agent.usage import LimitUse, Listener, RunRecord, RunResult, RunStarted, Usage
 
@@ -125,7 +125,8 @@ class AgentVerb(Verb[Run]):
             name = f"{semconv.OPERATION_RUN} {run.agent}"
             run.span = spans.start(tracer, name, context, SpanKind.INTERNAL, self._at_start(run))
             inside[spans.SPAN] = run.span
-            if run.span.is_recording():
+            run.recorded = run.span.is_recording()
+            if run.recorded:
                 spans.write(run.span, self._more(run))
         otel.attach(Context(inside))
         _announce(run)
@@ -210,7 +211,7 @@ def _announce(run: Run) -> None:
     run.event(semconv.RUN_STARTED, {**fields, semconv.BUDGET_MODE: run.mode})
     if run.pipeline.instruments is not None:
         run.pipeline.instruments.run_started(run.agent, run.prompt_id)
-    if listening():
+    if heard.listeners:
         parent_id = run.parent.id if run.parent is not None else None
         tell(_run_started, RunStarted(run.id, parent_id, run.agent, run.prompt_id, limits, run.mode))
 
@@ -340,7 +341,7 @@ def _project(run: Run, record: RunRecord, end: _End, exc: BaseException | None) 
     run.event(semconv.RUN_FINISHED, _totals(record))
     if run.pipeline.instruments is not None:
         run.pipeline.instruments.run_ended(record)
-    if listening():
+    if heard.listeners:
         tell(_run_ended, record)
     if run.span is not None and run.span is not INVALID_SPAN:
         spans.end(run.span)

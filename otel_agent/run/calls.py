@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, TypeVar
 
-from opentelemetry import context as otel
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from otel_agent import config, semconv
 from otel_agent import context as ctx
-from otel_agent.budget import NANO, Refusal
+from otel_agent.budget import Refusal
+from otel_agent.context import FRAME
 from otel_agent.run.blame import blame, code_for, is_cancellation, is_decision
+from otel_agent.run.drive import Verb
 from otel_agent.run.state import Run, RunFrame, plain, run_of
 from otel_agent.stop import AgentStop, RunClosed, StopIgnored, ToolDenied
 from otel_agent.telemetry import spans
-from otel_agent.telemetry.listeners import listening, tell
+from otel_agent.telemetry.guard import broken
+from otel_agent.telemetry.listeners import heard, tell
 from otel_agent.telemetry.pipeline import Pipeline
+from otel_agent.telemetry.spans import SPAN
 from otel_agent.usage import CallRecord, CallStarted, Listener
 
 __all__ = [
     "Call",
+    "CallVerb",
     "close_failed",
     "first_line",
     "fn_name",
@@ -32,6 +36,9 @@ __all__ = [
     "tell_refused",
     "tell_started",
 ]
+
+
+C = TypeVar("C", bound="Call")
 
 
 class Call(RunFrame):
@@ -60,39 +67,36 @@ def run_here(above: RunFrame | None, context: Context) -> Run | None:
     return None
 
 
-def start_frame(
-    call: Call,
-    context: Context,
-    name: str,
-    kind: SpanKind,
-    at_start: dict[str, Any],
-    more: Any,
-) -> None:
-    """Starts a call's span and makes its frame the current one.
+class CallVerb(Verb[C]):
+    """What `llm_call` and `tool_call` have in common: the name, kind and attributes of their spans."""
 
-    Args:
-        call: the call, with its run, its pipeline and the frame above.
-        context: the context around it.
-        name: the span's name.
-        kind: the span's kind.
-        at_start: the attributes that a sampler may look at.
-        more: gives all attributes; asked only for a span that is recorded.
-    """
-    call.before = context
-    call.closed = False
+    span_kind: SpanKind
+    span_name: str
+    at_start: dict[str, Any]
+
+    def attributes(self, call: C) -> dict[str, Any]:
+        """Gives all attributes that are known before the call; asked only for a span that is recorded."""
+        raise NotImplementedError
+
+
+def start_frame(call: C, verb: CallVerb[C], context: Context) -> None:
+    """Starts a call's span in a context and makes the call's frame the current one."""
     tracer = call.pipeline.tracer
     if tracer is None:
         call.span = INVALID_SPAN
-        otel.attach(Context({**context, ctx.FRAME: call}))
+        attach(Context({**context, FRAME: call}))
         return
-    if call.run is not None and call.run.recording():
-        span = spans.start(tracer, name, context, kind, more())
-    else:
-        span = spans.start(tracer, name, context, kind, at_start)
-        if span.is_recording():
-            spans.write(span, more())
+    recorded = call.run is not None and call.run.recorded
+    try:
+        attributes = verb.attributes(call) if recorded else verb.at_start
+        span = tracer.start_span(verb.span_name, context, verb.span_kind, attributes)
+        if not recorded and span.is_recording():
+            span.set_attributes(verb.attributes(call))
+    except Exception as exc:
+        broken("starting a span", exc)
+        span = INVALID_SPAN
     call.span = span
-    otel.attach(Context({**context, ctx.FRAME: call, spans.SPAN: span}))
+    attach(Context({**context, FRAME: call, SPAN: span}))
 
 
 def fn_name(fn: Any) -> str:
@@ -162,20 +166,17 @@ def refused_span(
 
 def tell_started(kind: str, name: str, run: Run | None) -> None:
     """Tells the listeners of a call that was let through."""
-    if listening():
-        tell(_call_started, CallStarted(kind, name, run.id if run is not None else None))
+    tell(_call_started, CallStarted(kind, name, run.id if run is not None else None))
 
 
-def tell_ended(call: Call, kind: str, name: str, error: str | None, **fields: Any) -> None:
+def tell_ended(call: Call, kind: str, name: str, error: str | None, seconds: float, **fields: Any) -> None:
     """Tells the listeners of a call that has ended; `fields` are those of `CallRecord` that differ."""
-    if listening():
-        fields.setdefault("seconds", (ctx.monotonic() - call.started) / NANO)
-        tell(_call_ended, _record(call.run, kind, name)._replace(error_type=error, **fields))
+    tell(_call_ended, _record(call.run, kind, name)._replace(seconds=seconds, error_type=error, **fields))
 
 
 def tell_refused(run: Run, kind: str, name: str, refusal: Refusal) -> None:
     """Tells the listeners of a refused call."""
-    if listening():
+    if heard.listeners:
         code = str(refusal.code)
         tell(_call_ended, _record(run, kind, name)._replace(decision="deny", reason=code, error_type=code))
 

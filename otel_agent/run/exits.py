@@ -1,8 +1,8 @@
 """The end of the process: runs that are still open end as cancelled, and what they tell is delivered, in bounded time.
 
-SIGTERM is handled only where nobody else handles it, and the process still dies of it; SIGINT never. A signal handler
-here takes no lock and waits for nothing: it hands the work to a thread, lets the interrupted code go on, and that thread
-ends the process.
+SIGTERM is handled only where nobody else handles it, and the process still dies of it; SIGINT never. The handler takes
+no lock and waits for nothing: it hands the work to a thread and lets the interrupted code go on; the thread ends the
+process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 
 from opentelemetry import _logs, metrics, trace
 
-from otel_agent.telemetry import providers
 from otel_agent.telemetry.guard import broken
 
 __all__ = ["watch_exit"]
@@ -83,6 +82,8 @@ def _deliver_and_die() -> None:
 
 def _deliver() -> None:
     """Sends what waits: our own providers', and an application's, whose own end a signal would skip."""
+    from otel_agent.telemetry import providers  # only at the end
+
     deadline = time.monotonic() + EXIT_SECONDS
     flushing = [_started(provider) for provider in _applications()]
     providers.shutdown(EXIT_SECONDS)

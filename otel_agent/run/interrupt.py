@@ -1,4 +1,4 @@
-"""`max_seconds` for a hung call in the main thread, on request: SIGALRM at the deadline, raised in the user's code only.
+"""`max_seconds` for a hung call in the main thread, on request: SIGALRM at the deadline, raised in the user's code.
 
 The handler never raises inside a gate, a span or anything else of ours or of OpenTelemetry: it looks at what it
 interrupted and comes back a moment later.
@@ -33,7 +33,9 @@ def arm(run: Run) -> None:
         return
     if not _armed:
         if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
-            warn_once("sigalrm", "SIGALRM is taken by the application: max_seconds of %s holds at gates only", run.agent)
+            warn_once(
+                "sigalrm", "SIGALRM is taken by the application: max_seconds of %s holds at gates only", run.agent
+            )
             return
         signal.signal(signal.SIGALRM, _on_alarm)
     _armed.append(run)

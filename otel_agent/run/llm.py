@@ -23,6 +23,7 @@ from otel_agent.responses import StreamReading, estimate_tokens, read_response
 from otel_agent.run import arguments as given
 from otel_agent.run.calls import (
     Call,
+    CallVerb,
     close_failed,
     refused_span,
     run_here,
@@ -31,11 +32,12 @@ from otel_agent.run.calls import (
     tell_refused,
     tell_started,
 )
-from otel_agent.run.drive import Verb, Wrapped
+from otel_agent.run.drive import Wrapped
 from otel_agent.run.state import Run, plain
 from otel_agent.stop import GROUPS, InvalidSetting, StopCode
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import warn_once
+from otel_agent.telemetry.listeners import heard
 from otel_agent.telemetry.pipeline import current_pipeline
 from otel_agent.usage import Reading, micro_to_usd, usd_to_micro
 
@@ -150,9 +152,10 @@ class LLMCall(Call):
         self.cancelled = True
 
 
-class LLMVerb(Verb[LLMCall]):
+class LLMVerb(CallVerb[LLMCall]):
     """`llm_call(...)`: a decorator, `with` and `async with` around one call of a model."""
 
+    span_kind = SpanKind.CLIENT
     final = False
 
     def __init__(
@@ -181,7 +184,7 @@ class LLMVerb(Verb[LLMCall]):
         self.estimated = given.maybe_count("llm_call.estimated_input_tokens", estimated_input_tokens)
         self.max_output = given.maybe_count("llm_call.max_output_tokens", max_output_tokens, least=1)
         self.span_name = f"{self.operation} {self.model}"
-        self.at_start: dict[str, Any] = {semconv.OPERATION: self.operation, semconv.REQUEST_MODEL: self.model}
+        self.at_start = {semconv.OPERATION: self.operation, semconv.REQUEST_MODEL: self.model}
         if self.provider is not None:
             self.at_start[semconv.PROVIDER] = self.provider
         self.at_start.update(given.server("llm_call.server_address", server_address))
@@ -206,8 +209,10 @@ class LLMVerb(Verb[LLMCall]):
         call.recorded_cost, call.first_item, call.cancelled = None, None, False
         if run is not None:
             self._pass(call, run, context)
-        start_frame(call, context, self.span_name, SpanKind.CLIENT, self.at_start, lambda: self._attributes(call, run))
-        tell_started("llm", self.model, run)
+        call.before, call.closed = context, False
+        start_frame(call, self, context)
+        if heard.listeners:
+            tell_started("llm", self.model, run)
         return call
 
     def _pass(self, call: LLMCall, run: Run, context: Context) -> None:
@@ -269,7 +274,8 @@ class LLMVerb(Verb[LLMCall]):
         tell_refused(run, "llm", self.model, refusal)
         raise run.refused(refusal)
 
-    def _attributes(self, call: LLMCall, run: Run | None) -> dict[str, Any]:
+    def attributes(self, call: LLMCall) -> dict[str, Any]:
+        run = call.run
         found = {**self.at_start, **self.more}
         if call.max_output_tokens is not None:
             found[semconv.REQUEST_MAX_TOKENS] = call.max_output_tokens
@@ -324,17 +330,18 @@ class LLMVerb(Verb[LLMCall]):
             spans.write(span, self._after(call, run, reading, bill))
         error = None if exc is None else close_failed(run, span, "llm", exc)
         self._measure(call, run, reading, bill, seconds, error)
-        tell_ended(
-            call,
-            "llm",
-            self.model,
-            error,
-            seconds=seconds,
-            input_tokens=bill.input_tokens,
-            output_tokens=bill.output_tokens,
-            cost_usd=None if bill.micro_usd is None else micro_to_usd(bill.micro_usd),
-            estimated=bill.estimated,
-        )
+        if heard.listeners:
+            tell_ended(
+                call,
+                "llm",
+                self.model,
+                error,
+                seconds,
+                input_tokens=bill.input_tokens,
+                output_tokens=bill.output_tokens,
+                cost_usd=None if bill.micro_usd is None else micro_to_usd(bill.micro_usd),
+                estimated=bill.estimated,
+            )
         if span is not INVALID_SPAN:
             spans.end(span)
 

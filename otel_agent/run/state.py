@@ -136,10 +136,12 @@ class Run(RunFrame):
         "parent",
         "pipeline",
         "prompt",
+        "recorded",
         "span",
         "steps",
         "tenant",
         "timer",
+        "tool_attributes",
         "user_id",
     )
 
@@ -176,9 +178,11 @@ class Run(RunFrame):
         self.timer: asyncio.Timeout | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.span: Span | None = None
+        self.recorded = False
         self.call_attributes: dict[str, Any] = {semconv.RUN_ID: self.id}
         if prompt is not None:
             self.call_attributes[semconv.PROMPT_ID] = prompt.id
+        self.tool_attributes = {**self.call_attributes, semconv.AGENT_NAME: agent}
         self._denials: dict[str, int] = {}
         self._swallowed: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._result: RunResult[Any] | None = None
@@ -270,10 +274,6 @@ class Run(RunFrame):
         return f"<Run {self.agent} {self.id}>"
 
     # for the other files of this room
-
-    def recording(self) -> bool:
-        """Tells whether the run's span is recorded, as those of its calls then most likely are."""
-        return self.span is not None and self.span.is_recording()
 
     def deadline_hit(self) -> Run | None:
         """Gives the run, this or one above, whose deadline is interrupting this task, or None."""

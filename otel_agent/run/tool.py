@@ -11,17 +11,18 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from opentelemetry import context as otel
-from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, SpanKind
+from opentelemetry.context import Context, attach, get_current
+from opentelemetry.trace import SpanKind
 
 from otel_agent import checks, config, hashing, semconv
 from otel_agent import context as ctx
 from otel_agent.budget import NANO, ONE_TOOL_CALL, TOOL_CALLS, USD, Account, Refusal, Repeat, Spend
 from otel_agent.checks import Money
+from otel_agent.context import FRAME, source
 from otel_agent.run import arguments as given
 from otel_agent.run.calls import (
     Call,
+    CallVerb,
     close_failed,
     first_line,
     fn_name,
@@ -32,10 +33,12 @@ from otel_agent.run.calls import (
     tell_refused,
     tell_started,
 )
-from otel_agent.run.drive import Verb, Wrapped
-from otel_agent.run.state import Run, RunFrame
+from otel_agent.run.drive import Wrapped
+from otel_agent.run.state import Run, RunFrame, plain
 from otel_agent.stop import InvalidSetting, ToolDenied
 from otel_agent.telemetry import spans
+from otel_agent.telemetry.instruments import Instruments
+from otel_agent.telemetry.listeners import heard
 from otel_agent.telemetry.pipeline import current_pipeline
 from otel_agent.usage import micro_to_usd, usd_to_micro
 
@@ -50,7 +53,8 @@ _USD_KEYS = semconv.BUDGET["usd"]
 class ToolCall(Call):
     """One open tool call, as `with tool_call(...) as call` gives it."""
 
-    __slots__ = ()
+    __slots__ = ("digest",)
+    digest: str | None
 
 
 class Slot(RunFrame):
@@ -76,9 +80,9 @@ class Slot(RunFrame):
     def __enter__(self) -> Slot:
         if self.denied is not None:
             raise self.denied
-        context = otel.get_current()
+        context = get_current()
         self.before, self.above = context, ctx.current_frame()
-        otel.attach(Context({**context, ctx.FRAME: self}))
+        attach(Context({**context, FRAME: self}))
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -91,8 +95,10 @@ class Slot(RunFrame):
         self.__exit__(*exc)
 
 
-class ToolVerb(Verb[ToolCall]):
+class ToolVerb(CallVerb[ToolCall]):
     """`tool_call(...)`: a decorator, `with` and `async with` around one call of a tool."""
+
+    span_kind = SpanKind.INTERNAL
 
     def __init__(
         self,
@@ -118,7 +124,7 @@ class ToolVerb(Verb[ToolCall]):
     def _prepare(self, description: str | None) -> None:
         """Builds what is the same for every call."""
         self.span_name = f"{semconv.OPERATION_TOOL} {self.name}"
-        self.at_start: dict[str, Any] = {
+        self.at_start = {
             semconv.OPERATION: semconv.OPERATION_TOOL,
             semconv.TOOL_NAME: self.name,
             semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION,
@@ -144,51 +150,58 @@ class ToolVerb(Verb[ToolCall]):
         return Wrapped(fn, verb)
 
     def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall:
-        context = otel.get_current()
-        above: Any = context.get(ctx.FRAME)
-        run = run_here(above, context)
+        context = get_current()
+        above: Any = context.get(FRAME)
+        run: Run | None = None if above is None else above.run
+        if run is not None and run.account.closed:
+            run = run_here(above, context)
         call = ToolCall()
-        call.run = run
-        call.above = above
-        call.started = ctx.monotonic()
-        digest = None
+        call.run, call.above, call.before, call.closed, call.digest = run, above, context, False, None
+        call.started = source.monotonic_ns()
         if run is None:
             self._check_name()
             call.pipeline = current_pipeline()
         else:
             call.pipeline = run.pipeline
-            if run.account.tree.repeats or self.max_repeats is not None:
-                digest = self._digest(wrapped, args, kwargs)
-            self._pass(run, above, context, digest, call.started)
-        start_frame(
-            call, context, self.span_name, SpanKind.INTERNAL, self.at_start, lambda: self._attributes(run, digest)
-        )
-        tell_started("tool", str(self.name), run)
+            self._pass(run, call, wrapped, args, kwargs)
+        start_frame(call, self, context)
+        if heard.listeners:
+            tell_started("tool", str(self.name), run)
         return call
 
     def _check_name(self) -> None:
         if self.name is None:
             raise InvalidSetting(field="tool_call.name", value=None, allowed="the tool's name, for a `with` block")
 
-    def _pass(self, run: Run, above: RunFrame, context: Context, digest: str | None, now: int) -> None:
+    def _pass(
+        self,
+        run: Run,
+        call: ToolCall,
+        wrapped: Callable[..., Any] | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> None:
         """Asks the account to let this call through.
 
         Raises:
             AgentStop: the run must end.
             ToolDenied: this call must not happen.
         """
-        account, name = run.account, self.name
+        account, name, slot, repeat = run.account, self.name, call.above, None
+        tree = account.tree
         if name is None:
             self._check_name()
-        if type(above) is Slot and above.state == "held" and above.name == name:
-            refusal = self._spend_slot(above, account, now)
+        if tree.repeats or self.max_repeats is not None:
+            call.digest = self._digest(wrapped, args, kwargs)
+            repeat = Repeat(call.digest, account, self.max_repeats)
+        if type(slot) is Slot and slot.state == "held" and slot.name == name:
+            refusal = self._spend_slot(slot, account, call.started)
         else:
-            repeat = None if digest is None else Repeat(digest, account, self.max_repeats)
-            refusal = account.reserve(self.spend, now=now, tool=name, repeat=repeat, sent=True)
-        if account.tree.notes:
+            refusal = account.reserve(self.spend, now=call.started, tool=name, repeat=repeat, sent=True)
+        if tree.notes:
             run.report()
         if refusal is not None:
-            raise refuse_tool(run, self, refusal, context)
+            raise refuse_tool(run, self, refusal, call.before)
 
     def _spend_slot(self, slot: Slot, account: Account, now: int) -> Refusal | None:
         refusal = account.reserve(self.spend[1:], now=now, sent=True)
@@ -197,24 +210,25 @@ class ToolVerb(Verb[ToolCall]):
             account.take_slot()
         return refusal
 
-    def _attributes(self, run: Run | None, digest: str | None) -> dict[str, Any]:
+    def attributes(self, call: ToolCall) -> dict[str, Any]:
+        run = call.run
         if run is None:
             return {**self.at_start, **self.more}
         account, name = run.account, str(self.name)
         budget = account.budget
-        found = {**self.at_start, **run.call_attributes, **self.more}
-        found[semconv.AGENT_NAME] = run.agent
-        found[semconv.TOOL_CALLS] = account.by_tool.get(name, 0)
-        if name in budget.max_calls_per_tool:
-            found[semconv.TOOL_LIMIT] = budget.max_calls_per_tool[name]
+        calls = account.by_tool.get(name, 0)
+        found = {**self.at_start, **self.more, **run.tool_attributes, semconv.TOOL_CALLS: calls}
         if budget.max_tool_calls is not None:
             found[_TOOL_CALLS_KEYS.limit] = budget.max_tool_calls
             found[_TOOL_CALLS_KEYS.used] = account.used[TOOL_CALLS]
+        if budget.max_calls_per_tool and name in budget.max_calls_per_tool:
+            found[semconv.TOOL_LIMIT] = budget.max_calls_per_tool[name]
         if self.micro_usd and budget.max_usd is not None:
-            found[_USD_KEYS.limit] = float(budget.max_usd)
-            found[_USD_KEYS.used] = float(micro_to_usd(account.used[USD]))
-        if digest is not None:
-            found[semconv.TOOL_ARGS_HASH] = hashing.keyed_digest(config.HASH_KEY.get() or _RANDOM_KEY, digest)
+            found[_USD_KEYS.limit] = plain(checks.usd("Budget.max_usd", budget.max_usd))
+            found[_USD_KEYS.used] = plain(micro_to_usd(account.used[USD]))
+        if call.digest is not None:
+            key = config.HASH_KEY.get() or _RANDOM_KEY
+            found[semconv.TOOL_ARGS_HASH] = hashing.keyed_digest(key, call.digest)
         return found
 
     def _digest(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -239,16 +253,23 @@ class ToolVerb(Verb[ToolCall]):
         try:
             error = None if exc is None else close_failed(frame.run, frame.span, "tool", exc)
             instruments = frame.pipeline.instruments
-            if instruments is not None:
-                instruments.tool_ended(self._labels(frame.run, error), (ctx.monotonic() - frame.started) / NANO)
-            tell_ended(
-                frame, "tool", str(self.name), error, cost_usd=micro_to_usd(self.micro_usd) if self.micro_usd else None
-            )
-            if frame.span is not INVALID_SPAN:
-                spans.end(frame.span)
+            if instruments is not None or heard.listeners:
+                self._measure(frame, error, instruments)
+            spans.end(frame.span)
         finally:
-            ctx.restore(frame)
+            if get_current().get(FRAME) is frame:
+                attach(frame.before)
+            else:
+                ctx.restore(frame)
         return exc
+
+    def _measure(self, call: ToolCall, error: str | None, instruments: Instruments | None) -> None:
+        seconds = (source.monotonic_ns() - call.started) / NANO
+        if instruments is not None:
+            instruments.tool_ended(self._labels(call.run, error), seconds)
+        if heard.listeners:
+            cost = micro_to_usd(self.micro_usd) if self.micro_usd else None
+            tell_ended(call, "tool", str(self.name), error, seconds, cost_usd=cost)
 
     def _labels(self, run: Run | None, error: str | None) -> dict[str, Any]:
         labels: dict[str, Any] = {semconv.TOOL_NAME: self.name, semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION}
@@ -267,7 +288,7 @@ def tool_digest(name: str | None, arguments: object) -> str:
 def refuse_tool(run: Run, verb: ToolVerb, refusal: Refusal, context: Context) -> BaseException:
     """Reports a refused tool call, with a span of its own, and gives what is to be raised."""
     name = str(verb.name)
-    attributes = {**verb.at_start, **run.call_attributes, **verb.more, semconv.AGENT_NAME: run.agent}
+    attributes = {**verb.at_start, **verb.more, **run.tool_attributes}
     refused_span(run, verb.span_name, SpanKind.INTERNAL, context, attributes, refusal)
     tell_refused(run, "tool", name, refusal)
     if not refusal.denial:

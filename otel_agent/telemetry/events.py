@@ -1,4 +1,4 @@
-"""Log events: OpenTelemetry log records with an event name, which reach the backend also when the span is not sampled."""
+"""Log events: OpenTelemetry log records with an event name, which reach the backend also without a sampled span."""
 
 from __future__ import annotations
 

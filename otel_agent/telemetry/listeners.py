@@ -12,30 +12,33 @@ from typing import Any
 from otel_agent.telemetry.guard import broken
 from otel_agent.usage import Listener
 
-__all__ = ["add_listener", "listening", "remove_listener", "tell"]
+__all__ = ["add_listener", "heard", "remove_listener", "tell"]
 
 _lock = threading.Lock()
 
 
-class _Registry:
-    listeners: tuple[Listener, ...] = ()
+class _Heard:
+    """Who listens; empty, so that no record is built in vain, while nobody does."""
+
+    __slots__ = ("listeners",)
+
+    def __init__(self) -> None:
+        self.listeners: tuple[Listener, ...] = ()
+
+
+heard = _Heard()
 
 
 def add_listener(listener: Listener) -> None:
     """Starts telling a listener."""
     with _lock:
-        _Registry.listeners = (*_Registry.listeners, listener)
+        heard.listeners = (*heard.listeners, listener)
 
 
 def remove_listener(listener: Listener) -> None:
     """Stops telling a listener."""
     with _lock:
-        _Registry.listeners = tuple(known for known in _Registry.listeners if known is not listener)
-
-
-def listening() -> bool:
-    """Tells whether anybody listens, so that no record is built in vain."""
-    return bool(_Registry.listeners)
+        heard.listeners = tuple(known for known in heard.listeners if known is not listener)
 
 
 def tell(what: Callable[[Listener], Callable[[Any], None]], record: Any) -> None:
@@ -45,7 +48,7 @@ def tell(what: Callable[[Listener], Callable[[Any], None]], record: Any) -> None
         what: picks the listener's method.
         record: what it is given.
     """
-    for listener in _Registry.listeners:
+    for listener in heard.listeners:
         try:
             what(listener)(record)
         except Exception as exc:
