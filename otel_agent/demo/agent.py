@@ -109,9 +109,12 @@ class SupportAgent:
             request = self._request(messages, call.max_output_tokens if call else None)
             return await self._create(**request, stream=True, stream_options={"include_usage": True})
 
+        before = self.pieces
         async for chunk in await ask():
             whole.handle_chunk(chunk)
             self.pieces += 1
+        if self.pieces == before:
+            raise openai.OpenAIError("an empty stream")
         return whole.current_completion_snapshot
 
     async def _say_last(self, run: Run, messages: _Messages) -> str:

@@ -63,9 +63,7 @@ class Backend:
     def client(self) -> openai.AsyncOpenAI:
         """Builds the client: without hidden retries, since each attempt is a step of the run."""
         http_client = openai.DefaultAsyncHttpxClient(trust_env=not self.local)
-        return openai.AsyncOpenAI(
-            base_url=self.base_url, api_key=self.api_key, max_retries=0, http_client=http_client
-        )
+        return openai.AsyncOpenAI(base_url=self.base_url, api_key=self.api_key, max_retries=0, http_client=http_client)
 
     def failed(self, error: openai.OpenAIError) -> BackendFailed:
         """Says in one line what went wrong, without any key."""

@@ -1,0 +1,48 @@
+"""The command line: one command a file, which parses and prints, and leaves all else to the rooms below.
+
+Decides exit codes where no command does: 2 for wrong usage and for an extra that is missing, 130 for an interrupt.
+Importing this needs no extra; the commands need `cli`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+NAME = "otel-agent"
+HINT = "otel-agent needs its command line: pip install 'otel-agent[cli]'"
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: what stands behind the program's name; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        from otel_agent.cli.app import app
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in ("click", "rich"):
+            raise
+        print(HINT, file=sys.stderr)
+        return WRONG_USAGE
+    import click
+
+    try:
+        return int(app.main(arguments, prog_name=NAME, standalone_mode=False) or 0)
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has left; the interpreter must not try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
