@@ -620,7 +620,7 @@ class Account:
                 account._count(ONE_TOOL_CALL, None, None, sent=True)
             self.own[TOOL_CALLS] += 1
 
-    def give_back_slot(self, tool: str, repeat: Repeat | None = None) -> None:
+    def give_back_slot(self, tool: str, repeat: Repeat | None) -> None:
         """Gives back one tool call that a batch holds and nobody made."""
         with self.tree.reading():
             self._unhold(tool, repeat)

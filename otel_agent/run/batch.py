@@ -47,7 +47,7 @@ class BatchVerb(Verb[Batch]):
         batch.above, batch.before = above, context
         batch.run = run = run_here(above, context)
         if run is None:
-            batch.slots = [_slot(None, name, None, context) for name, _ in self.wanted]
+            batch.slots = [_slot(None, name, None, None, context) for name, _ in self.wanted]
         else:
             batch.slots = self._admit(run, context)
         otel.attach(Context({**context, ctx.FRAME: batch}))
@@ -68,8 +68,8 @@ class BatchVerb(Verb[Batch]):
         run.report()
         if len(answers) == 1 and answers[0] is not None and not answers[0].denial:
             raise refuse_tool(run, ToolVerb(self.wanted[0][0]), answers[0], context)
-        names = (name for name, _ in self.wanted)
-        return [_slot(run, name, refusal, context) for name, refusal in zip(names, answers, strict=True)]
+        asked = zip(calls, answers, strict=True)
+        return [_slot(run, name, repeat, refusal, context) for (name, repeat), refusal in asked]
 
     def close(self, frame: Batch, exc: BaseException | None, result: Any) -> BaseException | None:
         self._give_back(frame.slots)
@@ -83,9 +83,9 @@ class BatchVerb(Verb[Batch]):
                 slot.give_back()
 
 
-def _slot(run: Run | None, name: str, refusal: Refusal | None, context: Context) -> Slot:
+def _slot(run: Run | None, name: str, repeat: Repeat | None, refusal: Refusal | None, context: Context) -> Slot:
     slot = Slot()
-    slot.run, slot.name, slot.denied, slot.state = run, name, None, "held"
+    slot.run, slot.name, slot.repeat, slot.denied, slot.state = run, name, repeat, None, "held"
     if run is None:
         slot.state = "free"
     elif refusal is not None:
@@ -96,7 +96,7 @@ def _slot(run: Run | None, name: str, refusal: Refusal | None, context: Context)
 
 
 def _wanted(calls: object) -> list[tuple[str, Any]]:
-    where, allowed = "tool_calls.wanted", f"a list of 1 to {MOST_CALLS} pairs of a tool's name and its arguments"
+    where, allowed = "tool_calls.wanted", f"a list of at most {MOST_CALLS} pairs of a tool's name and its arguments"
     if isinstance(calls, (str, bytes)) or not isinstance(calls, Iterable):
         raise InvalidSetting(field=where, value=calls, allowed=allowed)
     pairs = list(checks.each(calls))

@@ -119,7 +119,7 @@ class Wrapped(_Function):
     """A user's callable with a verb around it; it looks and pickles like the callable itself."""
 
     def __init__(self, wrapped: Any, verb: Any) -> None:
-        if not (callable(wrapped) or isinstance(wrapped, classmethod)):
+        if not callable(getattr(wrapped, "__func__", wrapped)):  # a classmethod itself cannot be called
             raise InvalidSetting(field="what is decorated", value=wrapped, allowed="a function, or what can be called")
         super().__init__(wrapped, _DRIVERS[kind_of(wrapped)](verb))
         self._self_verb = verb

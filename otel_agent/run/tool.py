@@ -65,9 +65,10 @@ class Slot(RunFrame):
         denied: the `ToolDenied` that says why this call must not happen, or None.
     """
 
-    __slots__ = ("denied", "name", "run", "state")
+    __slots__ = ("denied", "name", "repeat", "run", "state")
     run: Run | None
     name: str
+    repeat: Repeat | None
     denied: ToolDenied | None
     state: str
 
@@ -75,7 +76,7 @@ class Slot(RunFrame):
         """Gives back what nobody used."""
         self.state = "given back"
         if self.run is not None:
-            self.run.account.give_back_slot(self.name)
+            self.run.account.give_back_slot(self.name, self.repeat)
 
     def __enter__(self) -> Slot:
         if self.denied is not None:
@@ -195,7 +196,7 @@ class ToolVerb(CallVerb[ToolCall]):
             call.digest = self._digest(wrapped, args, kwargs)
             repeat = Repeat(call.digest, account, self.max_repeats)
         if type(slot) is Slot and slot.state == "held" and slot.name == name:
-            refusal = self._spend_slot(slot, account, call.started)
+            refusal = self._spend_slot(slot, account, repeat, call.started)
         else:
             refusal = account.reserve(self.spend, now=call.started, tool=name, repeat=repeat, sent=True)
         if tree.notes:
@@ -203,8 +204,11 @@ class ToolVerb(CallVerb[ToolCall]):
         if refusal is not None:
             raise refuse_tool(run, self, refusal, call.before)
 
-    def _spend_slot(self, slot: Slot, account: Account, now: int) -> Refusal | None:
-        refusal = account.reserve(self.spend[1:], now=now, sent=True)
+    def _spend_slot(self, slot: Slot, account: Account, repeat: Repeat | None, now: int) -> Refusal | None:
+        if slot.repeat is not None:
+            account.open_slot(slot.repeat)
+            slot.repeat = None
+        refusal = account.reserve(self.spend[1:], now=now, repeat=repeat, sent=True)
         if refusal is None:
             slot.state = "spent"
             account.take_slot()
