@@ -36,7 +36,7 @@ class ScenarioName(click.ParamType[Scenario]):
         return [CompletionItem(scenario.name, help=scenario.about) for scenario in found]
 
 
-@click.command()
+@click.command(short_help="Watch a support agent, held to its limits.")
 @click.option("--scenario", "scenarios", type=ScenarioName(), multiple=True, help="Play this one; may be repeated.")
 @click.option("--list", "listing", is_flag=True, help="List the scenarios and play none.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; the trees stay on stderr.")

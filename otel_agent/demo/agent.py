@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import openai
 from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletion, ChatCompletionMessage
+from openai.types.chat import ChatCompletion
 
 from otel_agent import (
     AgentStop,
@@ -33,13 +34,14 @@ from otel_agent import (
     tool_calls,
 )
 from otel_agent.demo.tools import Tool, Toolbox
-from otel_agent.run import Slot
+from otel_agent.run import LLMCall, Slot
 
 __all__ = ["SupportAgent"]
 
 MAX_OUTPUT_TOKENS = 1_500
 PATIENCE_SECONDS = 60.0
 
+T = TypeVar("T")
 _Messages = list[dict[str, Any]]
 
 
@@ -88,7 +90,7 @@ class SupportAgent:
     async def _converse(self, messages: _Messages, stream: bool) -> str:
         ask = self._ask_streaming if stream else self._ask
         while True:
-            said = _message_of(await ask(messages))
+            said = (await ask(messages)).choices[0].message
             messages.append(said.model_dump(exclude_none=True, include={"role", "content", "tool_calls"}))
             if not said.tool_calls:
                 return said.content or ""
@@ -96,34 +98,41 @@ class SupportAgent:
 
     async def _ask(self, messages: _Messages) -> ChatCompletion:
         async with llm_call(self._model, **self._about(messages)) as call:
-            reply: ChatCompletion = await self._create(**self._request(messages, call.max_output_tokens))
-            call.record(reply)
-        return reply
+            return await self._send(call, **self._request(messages, call.max_output_tokens))
 
     async def _ask_streaming(self, messages: _Messages) -> ChatCompletion:
         whole: ChatCompletionStreamState[None] = ChatCompletionStreamState()
-
-        @llm_call(self._model, **self._about(messages))
-        async def ask() -> Any:
-            call = current_call()
-            request = self._request(messages, call.max_output_tokens if call else None)
-            return await self._create(**request, stream=True, stream_options={"include_usage": True})
-
         before = self.pieces
-        async for chunk in await ask():
+        async for chunk in await self._stream(messages):
             whole.handle_chunk(chunk)
             self.pieces += 1
-        if self.pieces == before:
-            raise openai.OpenAIError("an empty stream")
-        return whole.current_completion_snapshot
+        return _checked(whole.current_completion_snapshot if self.pieces > before else None)
+
+    def _stream(self, messages: _Messages) -> Any:
+        """Gives a stream that is one call of the model, from here to its last piece, which says what was used."""
+
+        @llm_call(self._model, **self._about(messages))
+        async def stream() -> Any:
+            call = _call_here()
+            request = self._request(messages, call.max_output_tokens)
+            with _free_when_refused(call):
+                return await self._create(**request, stream=True, stream_options={"include_usage": True})
+
+        return stream()
 
     async def _say_last(self, run: Run, messages: _Messages) -> str:
         """Makes the one call that the budget kept back: the model must answer with what it has."""
         async with run.final_call(self._model, **self._about(messages)) as call:
             request = self._request(messages, call.max_output_tokens)
-            reply: ChatCompletion = await self._create(**request, tool_choice="none")
-            call.record(reply)
-        return _message_of(reply).content or ""
+            reply = await self._send(call, **request, tool_choice="none")
+        return reply.choices[0].message.content or ""
+
+    async def _send(self, call: LLMCall, **request: Any) -> ChatCompletion:
+        """Sends one request and records what it used."""
+        with _free_when_refused(call):
+            reply = await self._create(**request)
+        call.record(reply)
+        return _checked(reply)
 
     def _about(self, messages: _Messages) -> dict[str, Any]:
         """Gives what the run is told of a call before it is sent."""
@@ -216,11 +225,28 @@ def _json(**fields: str) -> str:
     return json.dumps(fields)
 
 
+@contextmanager
+def _free_when_refused(call: LLMCall) -> Generator[None]:
+    """Records that nothing was used where the server refused a request: it is a step, but there is nothing to pay."""
+    try:
+        yield
+    except openai.APIStatusError:
+        call.record(input_tokens=0, output_tokens=0)
+        raise
+
+
 def _run_here() -> Run:
-    run = current_run()
-    if run is None:
+    return _there(current_run())
+
+
+def _call_here() -> LLMCall:
+    return _there(current_call())
+
+
+def _there(found: T | None) -> T:
+    if found is None:
         raise RuntimeError("the support agent was called outside its run")
-    return run
+    return found
 
 
 def _opening(run: Run, question: str) -> _Messages:
@@ -229,9 +255,10 @@ def _opening(run: Run, question: str) -> _Messages:
     return [{"role": "system", "content": build_system_prompt(run.prompt)}, {"role": "user", "content": question}]
 
 
-def _message_of(reply: ChatCompletion) -> ChatCompletionMessage:
-    choices: Any = getattr(reply, "choices", None)
-    if not choices:
+def _checked(reply: Any) -> ChatCompletion:
+    """Refuses what a server sends that does not speak this API; the client lets all of it through."""
+    choices = getattr(reply, "choices", None)
+    if not choices or getattr(choices[0], "message", None) is None:
         raise openai.OpenAIError("no chat completion")
-    message: ChatCompletionMessage = choices[0].message
-    return message
+    completion: ChatCompletion = reply
+    return completion

@@ -6,10 +6,12 @@ chooses nothing: nobody shall pay for a demo who did not ask for it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import openai
@@ -65,11 +67,12 @@ class Backend:
         http_client = openai.DefaultAsyncHttpxClient(trust_env=not self.local)
         return openai.AsyncOpenAI(base_url=self.base_url, api_key=self.api_key, max_retries=0, http_client=http_client)
 
-    def failed(self, error: openai.OpenAIError) -> BackendFailed:
-        """Says in one line what went wrong, without any key."""
-        return BackendFailed(f"the model server at {self.address} {self._why(error)}")
+    def failed(self, error: Exception) -> BackendFailed | None:
+        """Says in one line, without any key, what is wrong with the server; None when the error is not its doing."""
+        why = self._why(error)
+        return None if why is None else BackendFailed(f"the model server at {self.address} {why}")
 
-    def _why(self, error: openai.OpenAIError) -> str:
+    def _why(self, error: Exception) -> str | None:
         match error:
             case openai.APITimeoutError():
                 return "did not answer in time"
@@ -78,13 +81,22 @@ class Backend:
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 return f"refused the key ({error.status_code}): is {KEY} right?"
             case openai.APIStatusError():
-                return f"answered {error.status_code}: {self._harmless(error.message)}"
+                return f"answered {error.status_code}: {self._harmless(_said(error))}"
+            case openai.OpenAIError() | json.JSONDecodeError():
+                return "does not answer as OpenAI's chat completions do"
+            case _ if type(error).__module__.startswith("httpx"):
+                return f"broke off its answer ({type(error).__name__})"
             case _:
-                return f"gave an answer that cannot be used ({type(error).__name__})"
+                return None
 
     def _harmless(self, message: str) -> str:
         line = message.replace(self.api_key, "***").strip().partition("\n")[0]
         return clean(_LOOKS_SECRET.sub("***", line)[:LONGEST_MESSAGE])
+
+
+def _said(error: openai.APIStatusError) -> str:
+    said = cast(dict[str, Any], error.body).get("message") if isinstance(error.body, dict) else None
+    return said if isinstance(said, str) else error.message
 
 
 @contextmanager

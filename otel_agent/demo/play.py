@@ -117,10 +117,7 @@ class Player:
                 self._show.scenario(scenario)
                 for question in scenario.questions:
                     self._show.question(question)
-                    try:
-                        outcome = await self._ask(scenario, question, backend, client)
-                    except openai.OpenAIError as error:
-                        raise backend.failed(error) from error
+                    outcome = await self._ask(scenario, question, backend, client)
                     self._outcomes.append(outcome)
                     self._show.outcome(outcome, traced=self._exports_to is not None)
 
@@ -128,7 +125,13 @@ class Player:
         tools = Toolbox(self._knowledge, scenario.tools)
         agent = SupportAgent(client, tools, model=self._model, server_address=backend.address)
         support = agent.answer.using(prompt=scenario.prompt, budget=scenario.budget)
-        result = await support.run(question, stream=scenario.stream)
+        try:
+            result = await support.run(question, stream=scenario.stream)
+        except Exception as error:
+            failed = backend.failed(error)
+            if failed is None:
+                raise
+            raise failed from error
         return Outcome(
             scenario=scenario,
             question=question,

@@ -71,7 +71,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         prompt=V13,
         budget=Budget(max_steps=8, max_seconds=60, max_tokens=12_000, max_calls_per_tool={"kb.search": 3}),
         questions=(
-            "What does Business cost a month? How long do you keep our data? How do I export it all? Who can see rates?",
+            "What does Business cost a month? How long do you keep data? How do I export it all? Who can see rates?",
         ),
         denies=True,
     ),
