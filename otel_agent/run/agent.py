@@ -113,7 +113,7 @@ class AgentVerb(Verb[Run]):
             _enter(parent, run)
         self._start(run, context)
         opened(run)
-        watch_exit(_end_open_runs)
+        watch_exit(_end_open_runs, run.pipeline)
         if asked.budget.interrupt is not None and (wrapped is None or kind_of(wrapped) == "plain"):
             arm(run)
         return run
@@ -253,7 +253,8 @@ def _end(run: Run, exc: BaseException | None, output: Any) -> BaseException | No
         denials=run.denials,
     )
     run.finish(_result(record, end, output))
-    _project(run, record, end, exc)
+    if not run.copied:
+        _project(run, record, end, exc)
     return end.exc
 
 

@@ -30,25 +30,24 @@ EndRuns = Callable[[str], None]
 
 
 class _Watch:
-    at_exit = False
     at_sigterm = False
+    pipeline: object = None
     end_runs: EndRuns | None = None
     dying = threading.Event()
 
 
-def watch_exit(end_runs: EndRuns) -> None:
-    """Sees to it that open runs end before the process does; every call after the first costs next to nothing.
+def watch_exit(end_runs: EndRuns, pipeline: object) -> None:
+    """Sees to it that open runs end before the process does, and before the providers that they tell.
 
     Args:
         end_runs: ends the open runs, given the detail: "exit" or "sigterm".
+        pipeline: whom runs tell now. What was registered last is done first at exit, so new providers mean anew.
     """
-    if _Watch.at_sigterm:
-        return
-    if not _Watch.at_exit:
-        _Watch.at_exit = True
-        _Watch.end_runs = end_runs
+    if _Watch.pipeline is not pipeline:
+        _Watch.pipeline, _Watch.end_runs = pipeline, end_runs
+        atexit.unregister(_at_exit)
         atexit.register(_at_exit)
-    if threading.current_thread() is threading.main_thread():
+    if not _Watch.at_sigterm and threading.current_thread() is threading.main_thread():
         _Watch.at_sigterm = True
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)

@@ -130,6 +130,7 @@ class Run(RunFrame):
         "agent",
         "call_attributes",
         "conversation_id",
+        "copied",
         "id",
         "loop",
         "mode",
@@ -179,6 +180,7 @@ class Run(RunFrame):
         self.loop: asyncio.AbstractEventLoop | None = None
         self.span: Span | None = None
         self.recorded = False
+        self.copied = False
         self.call_attributes: dict[str, Any] = {semconv.RUN_ID: self.id}
         if prompt is not None:
             self.call_attributes[semconv.PROMPT_ID] = prompt.id
@@ -459,8 +461,13 @@ def opened(run: Run) -> None:
 
 
 def _forked() -> None:
-    for root in {run.account.levels[-1] for run in open_runs()}:
+    """Makes the open runs of the parent process copies here: their budget goes on, their end is the parent's to tell."""
+    runs = open_runs()
+    for root in {run.account.levels[-1] for run in runs}:
         root.forked()
+    for run in runs:
+        run.copied = True
+    _open.clear()
 
 
 def closed(run: Run) -> None:

@@ -1,0 +1,257 @@
+"""How open runs end when the process does, and what is delivered then: each in a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_agent import semconv
+from tests.support.otlp import OtlpReceiver, attributes
+from tests.support.processes import ended, send, start
+
+
+def reason(receiver: OtlpReceiver, agent: str = "bot") -> str:
+    """Gives the stop reason and detail of the one run of an agent."""
+    found: list[dict[str, Any]] = [
+        attributes(span.attributes) for span in receiver.spans if span.name == f"invoke_agent {agent}"
+    ]
+    assert len(found) == 1, [span.name for span in receiver.spans]
+    return f"{found[0][semconv.STOP_REASON]}:{found[0].get(semconv.STOP_DETAIL)}"
+
+
+OPEN_FOREVER = """
+configure("exits", endpoint=os.environ["TO"])
+@agent_run("bot")
+def bot():
+    with llm_call("gpt-5-mini"):
+        ready()
+        time.sleep(60)
+bot()
+"""
+
+
+def test_sigterm_ends_open_runs_delivers_them_and_the_process_dies_of_it() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(OPEN_FOREVER, TO=receiver.endpoint)
+        send(process, signal.SIGTERM)
+        status, _, err = ended(process)
+        assert status == -signal.SIGTERM
+        assert reason(receiver) == "cancelled:sigterm"
+        assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_open_runs_and_delivers_them() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(OPEN_FOREVER, TO=receiver.endpoint)
+        send(process, signal.SIGINT)
+        status, _, err = ended(process)
+        assert status == -signal.SIGINT
+        assert "KeyboardInterrupt" in err
+        assert reason(receiver) == "cancelled:sigint"
+        assert {span.name for span in receiver.spans} == {"invoke_agent bot", "chat gpt-5-mini"}
+
+
+def test_a_run_that_is_open_at_a_normal_exit_ends_as_cancelled_also_when_it_opened_before_configure() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            early = agent_run("early").__enter__()
+            configure("exits", endpoint=os.environ["TO"])
+            bot = agent_run("bot").__enter__()
+            """,
+            TO=receiver.endpoint,
+        )
+        assert ended(process)[::2] == (0, "")
+        assert reason(receiver) == "cancelled:exit"
+
+
+def test_sys_exit_inside_a_run_says_so() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            configure("exits", endpoint=os.environ["TO"])
+            with agent_run("bot"):
+                sys.exit(7)
+            """,
+            TO=receiver.endpoint,
+        )
+        assert ended(process)[0] == 7
+        assert reason(receiver) == "cancelled:exit"
+
+
+def test_an_applications_own_sigterm_handler_is_never_replaced() -> None:
+    with OtlpReceiver() as receiver:
+        own = "signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(9))"
+        process = start(own + OPEN_FOREVER, TO=receiver.endpoint)
+        send(process, signal.SIGTERM)
+        assert ended(process)[0] == 9
+        assert reason(receiver) == "cancelled:exit"
+
+
+def test_a_handler_that_the_application_sets_later_stays() -> None:
+    process = start(
+        """
+        configure(console=False)
+        one = agent_run("one").__enter__()
+        signal.signal(signal.SIGTERM, lambda number, frame: os._exit(11))
+        two = agent_run("two").__enter__()
+        ready()
+        time.sleep(60)
+        """
+    )
+    send(process, signal.SIGTERM)
+    assert ended(process)[0] == 11
+
+
+def test_sigterm_delivers_to_an_applications_own_provider_too() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            from opentelemetry import trace
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+            provider = TracerProvider()
+            provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(os.environ["TO"] + "/v1/traces")))
+            trace.set_tracer_provider(provider)
+            with agent_run("bot"):
+                ready()
+                time.sleep(60)
+            """,
+            TO=receiver.endpoint,
+        )
+        send(process, signal.SIGTERM)
+        assert ended(process)[0] == -signal.SIGTERM
+        assert reason(receiver) == "cancelled:sigterm"
+
+
+@pytest.mark.parametrize("mode", ["refuse", "hang"])
+def test_a_backend_that_is_down_or_hangs_holds_the_exit_up_for_two_seconds_at_most(mode: Any) -> None:
+    with OtlpReceiver(mode=mode) as receiver:
+        process = start(
+            """
+            import atexit
+            atexit.register(lambda: print(time.time() - began))
+            configure("exits", endpoint=os.environ["TO"])
+            with agent_run("bot"):
+                pass
+            began = time.time()
+            """,
+            TO=receiver.endpoint,
+        )
+        status, out, err = ended(process)
+        assert status == 0
+        assert float(out) < 2.5
+        assert len([line for line in err.splitlines() if "1 span" in line]) == 1, err
+
+
+def test_sigterm_in_the_middle_of_gates_does_not_hang() -> None:
+    process = start(
+        """
+        configure(console=False)
+        @tool_call("t")
+        def tool(): pass
+        def work():
+            while True:
+                with agent_run("bot", budget=Budget(max_tool_calls=1000)):
+                    for _ in range(500): tool()
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(4)]
+        [thread.start() for thread in threads]
+        ready()
+        work()
+        """
+    )
+    send(process, signal.SIGTERM)
+    assert ended(process, 15)[0] == -signal.SIGTERM
+
+
+def test_sigterm_while_no_run_is_open_ends_the_process_at_once() -> None:
+    process = start(
+        """
+        configure(console=False)
+        with agent_run("bot"): pass
+        ready()
+        time.sleep(60)
+        """
+    )
+    send(process, signal.SIGTERM)
+    began = time.monotonic()
+    assert ended(process)[0] == -signal.SIGTERM
+    assert time.monotonic() - began < 3
+
+
+def test_asyncio_run_twice_in_one_process_works() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            import asyncio
+            configure("exits", endpoint=os.environ["TO"])
+            @agent_run(budget=Budget(max_seconds=5))
+            async def bot():
+                async with llm_call("gpt-5-mini") as call:
+                    await asyncio.sleep(0)
+                    call.record(input_tokens=1, output_tokens=1)
+            asyncio.run(bot())
+            asyncio.run(bot())
+            """,
+            TO=receiver.endpoint,
+        )
+        assert ended(process)[::2] == (0, "")
+        assert [span.name for span in receiver.spans].count("invoke_agent bot") == 2
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_multiprocessing_workers_deliver_their_runs(method: str, tmp_path: Path) -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            import multiprocessing
+            def work(number):
+                configure("exits", endpoint=os.environ["TO"])
+                with agent_run("bot"):
+                    pass
+            if __name__ == "__main__":
+                context = multiprocessing.get_context(os.environ["METHOD"])
+                if os.environ["METHOD"] == "fork":
+                    configure("exits", endpoint=os.environ["TO"])
+                workers = [context.Process(target=work, args=(i,)) for i in range(3)]
+                [worker.start() for worker in workers]
+                [worker.join() for worker in workers]
+                sys.exit(max(worker.exitcode for worker in workers))
+            """,
+            file=tmp_path / "workers.py",
+            TO=receiver.endpoint,
+            METHOD=method,
+        )
+        assert ended(process)[::2] == (0, "")
+        assert [span.name for span in receiver.spans] == ["invoke_agent bot"] * 3
+
+
+def test_forked_workers_serve_runs_of_their_own_and_end_none_of_the_parents() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            configure("exits", endpoint=os.environ["TO"])
+            with agent_run("parent"):
+                children = []
+                for number in range(3):
+                    child = os.fork()
+                    if child == 0:
+                        os.environ["CHILD"] = "1"
+                        break
+                    children.append(child)
+                if "CHILD" in os.environ:
+                    threading.Thread(target=lambda: None).start()
+                    sys.exit(0)
+                for child in children:
+                    os.waitpid(child, 0)
+            """,
+            TO=receiver.endpoint,
+        )
+        status, _, _ = ended(process)
+        assert status == 0
+        assert reason(receiver, "parent") == "finish:None"
