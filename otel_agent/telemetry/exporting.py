@@ -76,6 +76,10 @@ class Throttle(logging.Filter):
         """Takes a new lock: in a forked child nobody may be left to give the old one back."""
         self._lock = threading.RLock()
 
+    def mute(self) -> None:
+        """Lets nothing through any more: what was given up fails because of that."""
+        self._silent_until = math.inf
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Tells whether a message is logged; of a warning that is, only the message is left, not its traceback."""
         if record.levelno < logging.WARNING:
@@ -173,6 +177,7 @@ class Exporter:
     def give_up(self) -> None:
         """Ends at once: nothing is sent any more, and an export that waits for its next attempt returns."""
         self._given_up = True
+        self._throttle.mute()
         self.shutdown()
 
     def renew(self) -> None:
@@ -352,6 +357,7 @@ class Builder:
 
     def __init__(self, variables: Variables, given: Given) -> None:
         self.throttle = Throttle()
+        self._said: set[str] = set()
         self._variables = variables
         self._given = given
 
@@ -396,10 +402,15 @@ class Builder:
                 return self._otlp_exporter(signal, entry.load(), protocol)
             made = entry.load()()
         except Exception as exc:
-            why = f"{type(exc).__name__}: {exc}"
-            _log.warning("the %s exporter %s cannot be built (%s) and is left out", signal, name, why)
+            self._leave_out(name, exc)
             return None
         return made if isinstance(made, MetricReader) else Exporter(made, signal, self.throttle)
+
+    def _leave_out(self, name: str, exc: Exception) -> None:
+        why = f"{type(exc).__name__}: {exc}"
+        if why not in self._said:
+            self._said.add(why)
+            _log.warning("the exporter %s cannot be built (%s); what needs it is not exported", name, why)
 
     def _otlp_exporter(self, signal: Signal, factory: Any, protocol: str) -> Exporter:
         otlp = self._variables.otlp(signal, self._given, protocol)

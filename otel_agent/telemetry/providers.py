@@ -65,13 +65,12 @@ class _Api:
     kind: str
     get: Callable[[], object]
     set: Callable[[Any], None]
-    none: Callable[[], object]
 
 
 _APIS: dict[Signal, _Api] = {
-    "traces": _Api("tracer", trace.get_tracer_provider, trace.set_tracer_provider, trace.NoOpTracerProvider),
-    "metrics": _Api("meter", metrics.get_meter_provider, metrics.set_meter_provider, metrics.NoOpMeterProvider),
-    "logs": _Api("logger", _logs.get_logger_provider, _logs.set_logger_provider, _logs.NoOpLoggerProvider),
+    "traces": _Api("tracer", trace.get_tracer_provider, trace.set_tracer_provider),
+    "metrics": _Api("meter", metrics.get_meter_provider, metrics.set_meter_provider),
+    "logs": _Api("logger", _logs.get_logger_provider, _logs.set_logger_provider),
 }
 
 
@@ -217,13 +216,10 @@ def _install(given: Given) -> Installed:
     if given.endpoint and any(variables.protocol(signal, given) != "grpc" for signal in SIGNALS):
         _checked_endpoint(given.endpoint, is_url, "http://127.0.0.1:4318")
     with variables.environment():
-        broken: list[Signal] = [signal for signal in SIGNALS if not _named_provider_holds(signal, variables)]
+        for signal in SIGNALS:
+            _set_named(signal, variables)
     with variables.environment():
         done = _from_file(variables) or _from_variables(variables, given)
-        for signal in broken:
-            if not _is_set(signal):
-                # Left alone, the API would raise in whoever asks for a provider.
-                _APIS[signal].set(_APIS[signal].none())
     if _state.exports:
         _follow_process()
     return Installed(**done)
@@ -234,20 +230,15 @@ def _is_set(signal: Signal) -> bool:
     return not (kind.__module__.startswith("opentelemetry.") and "Proxy" in kind.__name__)
 
 
-def _named_provider_holds(signal: Signal, variables: Variables) -> bool:
-    """Lets the API set the provider that OTEL_PYTHON_<KIND>_PROVIDER names, and tells whether that went well."""
+def _set_named(signal: Signal, variables: Variables) -> None:
+    """Lets the API set the provider that OTEL_PYTHON_<KIND>_PROVIDER names, before it is asked for anywhere else."""
     kind = _APIS[signal].kind
     name = f"OTEL_PYTHON_{kind.upper()}_PROVIDER"
-    if not variables.get(name):
-        return True
-    if variables.component(name, f"opentelemetry_{kind}_provider", "it is not used") is None:
-        return False
-    try:
-        _APIS[signal].get()
-    except Exception as exc:
-        variables.wrong(name, f"a provider that can be built ({type(exc).__name__}: {exc})", "it is not used")
-        return False
-    return True
+    if variables.component(name, f"opentelemetry_{kind}_provider", "it is not used") is not None:
+        try:
+            _APIS[signal].get()
+        except Exception as exc:
+            variables.wrong(name, f"a provider that can be built ({type(exc).__name__}: {exc})", "it is not used")
 
 
 def _from_file(variables: Variables) -> dict[Signal, Done] | None:

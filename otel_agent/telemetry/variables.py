@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -44,7 +45,7 @@ _log = logging.getLogger("otel_agent")
 
 _HEADER_NAME = re.compile(r"[0-9a-z_.-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?|")
-_HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s/:@\[\]]+)(:\d{1,5})?")
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%\w+)?")
 _GRPC_NAME = re.compile(r"(unix|unix-abstract|dns|ipv4|ipv6|xds|passthrough|vsock):\S+")
 
 
@@ -69,8 +70,8 @@ def _whole(default: int | None, unit: str, *, least: int = 1) -> _Rule:
     return _Rule(holds, f"a whole number of {unit} from {least}", "none" if default is None else str(default))
 
 
-def _number(default: int, unit: str, *, most: float = LARGEST) -> _Rule:
-    holds = functools.partial(_holds, float, 1e-9, most)
+def _number(default: int, unit: str) -> _Rule:
+    holds = functools.partial(_holds, float, 1e-9, LARGEST)
     return _Rule(holds, f"a number of {unit} above 0", str(default))
 
 
@@ -111,7 +112,7 @@ _RULES: dict[str, _Rule] = {
     "OTEL_BLRP_EXPORT_TIMEOUT": _whole(30_000, "milliseconds", least=0),
     "OTEL_BLRP_MAX_QUEUE_SIZE": _whole(2_048, "log records"),
     "OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": _whole(512, "log records"),
-    "OTEL_METRIC_EXPORT_INTERVAL": _number(60_000, "milliseconds", most=float("inf")),
+    "OTEL_METRIC_EXPORT_INTERVAL": _number(60_000, "milliseconds"),
     "OTEL_METRIC_EXPORT_TIMEOUT": _number(30_000, "milliseconds"),
     "OTEL_METRICS_EXEMPLAR_FILTER": _word("trace_based", "always_on", "always_off", default="trace_based", exact=True),
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": _word(
@@ -122,6 +123,15 @@ _RULES: dict[str, _Rule] = {
     ),
 }
 
+# The API and the SDK read these again later, and would fail or warn each time: a wrong one is taken out for good.
+_READ_LATER = {
+    "OTEL_PYTHON_TRACER_PROVIDER",
+    "OTEL_PYTHON_METER_PROVIDER",
+    "OTEL_PYTHON_LOGGER_PROVIDER",
+    "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED",
+}
+
+_CREDENTIALS = "opentelemetry_otlp_credential_provider"
 _PROTOCOL = _word(*PROTOCOLS, default="http/protobuf")
 _FILE = _Rule(lambda path: os.access(path, os.R_OK), "a file that can be read", "none")
 _OTLP: dict[str, _Rule] = {
@@ -142,16 +152,17 @@ def is_url(text: str) -> bool:
     """Tells whether a text is an http or https URL with a host, and a port that can be if there is one."""
     try:
         url = urlsplit(text)
-        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and not re.search(r"\s", text)
+        host, port = url.hostname or "", url.port
     except ValueError:
         return False
+    return url.scheme in ("http", "https") and bool(_HOST.fullmatch(host)) and port != 0 and not re.search(r"\s", text)
 
 
 def is_target(text: str) -> bool:
     """Tells whether a text names a gRPC server: `host:port`, an http or https URL, or one of gRPC's own names."""
-    if "://" in text and not _GRPC_NAME.fullmatch(text):
-        return is_url(text)
-    return bool(_GRPC_NAME.fullmatch(text)) or (bool(_HOST_AND_PORT.fullmatch(text)) and is_url(f"http://{text}"))
+    if _GRPC_NAME.fullmatch(text):
+        return True
+    return is_url(text) if "://" in text else "/" not in text and is_url(f"http://{text}")
 
 
 def is_header(name: str, value: str) -> bool:
@@ -202,6 +213,9 @@ class Variables:
             self._check(name, rule)
         self._fit_batch("OTEL_BSP", queue=2_048, batch=512)
         self._fit_batch("OTEL_BLRP", queue=2_048, batch=512)
+        self._check_lists()
+
+    def _check_lists(self) -> None:
         self._keep_good(
             "OTEL_RESOURCE_ATTRIBUTES",
             lambda pair: "=" in pair and bool(pair.partition("=")[0].strip()),
@@ -213,6 +227,15 @@ class Variables:
             lambda name: name.strip() == "*" or bool(self._entry(detectors, name.strip())),
             "names of installed resource detectors with commas between them",
         )
+        self._keep_good(
+            "OTEL_PYTHON_EXPORTER_OTLP_GRPC_RETRYABLE_ERROR_CODES",
+            lambda code: code.strip().upper() in import_module("grpc").StatusCode.__members__,
+            "names of gRPC status codes with commas between them",
+        )
+        for name in [name for name in os.environ if name.endswith("_CREDENTIAL_PROVIDER")]:
+            self._keep_good(
+                name, lambda item: bool(self._entry(_CREDENTIALS, item.strip())), "an installed credential provider"
+            )
 
     def get(self, name: str) -> str:
         """Gives a variable's value without the blanks around it, or an empty text."""
@@ -312,7 +335,7 @@ class Variables:
             more: further values to hold; None is a variable to hide.
         """
         changes = {**self._changes, **(more or {})}
-        before = {name: os.environ.get(name) for name in changes}
+        before = {name: os.environ.get(name) for name in changes if name not in _READ_LATER}
         _write(changes)
         try:
             yield
@@ -344,6 +367,7 @@ class Variables:
         good = [item for item in items if holds(item)]
         if len(good) < len(items):
             self.wrong(name, allowed, "only those that are such are used")
+        if self.get(name) != ",".join(good):
             self._changes[name] = ",".join(good) or None
 
     @functools.cached_property
