@@ -11,8 +11,11 @@ import threading
 from types import FrameType
 
 from otel_agent import context as ctx
+from otel_agent import semconv
 from otel_agent.budget import NANO, NO_LIMIT
+from otel_agent.run.calls import Call
 from otel_agent.run.state import Run
+from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import warn_once
 
 __all__ = ["arm", "disarm"]
@@ -62,8 +65,11 @@ def _on_alarm(number: int, frame: FrameType | None) -> None:
     now = ctx.monotonic()
     late = [run for run in _armed if now >= run.account.deadline]
     if late and _in_user_code(frame):
-        run = late[0]
-        raise run.stop_of(run.account.time_is_up(now))
+        stop = late[0].account.time_is_up(now)
+        innermost = ctx.current_frame()
+        if isinstance(innermost, Call):
+            spans.write(innermost.span, {semconv.STOP_REASON: str(stop.code)})
+        raise late[0].stop_of(stop)
     _set_timer()
 
 
