@@ -304,7 +304,7 @@ class Variables:
         usable = {name: entry for name, entry in found.items() if entry}
         if not usable and (entry := self._entry(group, otlp)) and self._has_endpoint(signal, given):
             usable = {"otlp": entry}
-        if None in found.values():
+        if any(entry is None for entry in found.values()):
             instead = f"{', '.join(usable)} is used" if usable else "nothing is exported"
             self.wrong(variable, f"{self._one_of(group)}, or none", instead)
         return usable
