@@ -40,7 +40,7 @@ def blame(exc: BaseException, root_id: str, code: StopCode) -> bool:
     if blamed(exc, root_id) is not None:
         return False
     try:
-        setattr(exc, _MARK, (root_id, str(code)))
+        object.__setattr__(exc, _MARK, (root_id, str(code)))  # a frozen dataclass refuses its own setattr
     except Exception:  # an exception may refuse attributes: it is then recorded on every span it leaves
         return True
     return True
