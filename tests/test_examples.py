@@ -1,15 +1,47 @@
-"""Every example runs, offline and from any folder, without a warning."""
+"""Every example runs, offline and from any folder, without a warning, and shows what it is there to show."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.offline import ROOT, execute
+from tests.support.offline import ROOT, run
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+TROUBLE = re.compile(r"Traceback|Warning|Error|ended without a record", re.IGNORECASE)
+
+FACTS = {
+    "async_streaming": ["fast: finish, 22 tokens (as billed)", "slow: max_seconds, ", "press Request refund"],
+    "existing_opentelemetry": [
+        "POST /ask\n  invoke_agent order-bot\n    execute_tool orders.find\n    chat gpt-5-mini\n",
+        "processors on the application's provider: 1",
+    ],
+    "nested_agents": [
+        "researcher on refunds: max_steps (used 3 of 3); the editor has 4 steps left",
+        "editor: finish, 7 steps, 1 of them its own",
+        "the model server answered 7 times",
+    ],
+    "quickstart": ["Yes, within 7 days", "finish: 2 steps, 1 tool calls", "max_tool_calls: 4 steps, 3 tool calls"],
+    "support_agent": ["support:v13:50af3e26c3af", "max_tool_calls 1", "own count agrees"],
+    "threads": [
+        "5 of 8 searches were made, 5 were counted: max_tool_calls",
+        "the thread is in the same run: True",
+        "after the runs there is none: None",
+    ],
+}
 
 
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
-def test_example_runs(example: Path, tmp_path: Path) -> None:
-    execute([sys.executable, "-W", "error", str(example)], tmp_path)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example_shows_its_point(example: Path, tmp_path: Path) -> None:
+    done = run([sys.executable, "-W", "error", str(example)], tmp_path)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    missing = [fact for fact in FACTS[example.stem] if fact not in done.stdout]
+    assert not missing, done.stdout
+    assert not TROUBLE.search(done.stderr.replace("CancelledError", "")), done.stderr
+
+
+def test_every_example_is_known() -> None:
+    assert [path.stem for path in EXAMPLES] == sorted(FACTS)

@@ -95,7 +95,8 @@ class Backend:
 
 
 def _said(error: openai.APIStatusError) -> str:
-    said = cast(dict[str, Any], error.body).get("message") if isinstance(error.body, dict) else None
+    body: object = error.body
+    said = cast(dict[str, Any], body).get("message") if isinstance(body, dict) else None
     return said if isinstance(said, str) else error.message
 
 

@@ -31,7 +31,7 @@ __all__ = ["DATABASE", "MODEL", "Player", "run_demo"]
 MODEL = "gpt-5-mini"
 DATABASE = "support.db"
 SERVICE = "otel-agent-demo"
-FLUSH_SECONDS = 5.0
+FLUSH_SECONDS = 3.0
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
