@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
 SCOPE = "otel_agent"
 
 # operations

@@ -33,7 +33,7 @@ from otel_agent.run.calls import (
     tell_started,
 )
 from otel_agent.run.drive import Wrapped
-from otel_agent.run.state import Run, plain
+from otel_agent.run.state import Run, gives_last_words, plain
 from otel_agent.stop import GROUPS, InvalidSetting, StopCode
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import warn_once
@@ -491,6 +491,9 @@ def _check_final(run: Run) -> None:
     stop = run.account.stop
     if stop is not None and (GROUPS[stop.code] not in _KEPT_FOR or stop.code is StopCode.MAX_SECONDS):
         raise run.refused(stop)
+
+
+gives_last_words(final_call)
 
 
 def current_call() -> LLMCall | None:

@@ -10,7 +10,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from opentelemetry.context import Context
@@ -268,9 +268,7 @@ class Run(RunFrame):
         Returns:
             What `llm_call(...)` returns, to be used with `with` or `async with`.
         """
-        from otel_agent.run.llm import final_call
-
-        return final_call(self, model, keywords)
+        return _last_words[0](self, model, keywords)
 
     def __repr__(self) -> str:
         return f"<Run {self.agent} {self.id}>"
@@ -441,6 +439,14 @@ def _here() -> Any:
     except RuntimeError:
         task = None
     return task or ctx.current_context().get(ctx.WORK) or threading.current_thread()
+
+
+_last_words: list[Callable[[Run, str, dict[str, Any]], Any]] = []
+
+
+def gives_last_words(verb: Callable[[Run, str, dict[str, Any]], Any]) -> None:
+    """Names the function behind `Run.final_call`, which stands above this room's floor."""
+    _last_words[:] = [verb]
 
 
 _open: weakref.WeakSet[Run] = weakref.WeakSet()

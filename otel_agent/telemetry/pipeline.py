@@ -29,14 +29,13 @@ class Pipeline:
 
     def __init__(self, tracer_provider: Any, meter_provider: Any, logger_provider: Any) -> None:
         self.providers = (tracer_provider, meter_provider, logger_provider)
-        url = semconv.SCHEMA_URL
         self.tracer: trace.Tracer | None = _real(
-            tracer_provider, lambda: tracer_provider.get_tracer(semconv.SCOPE, VERSION, schema_url=url)
+            tracer_provider, lambda: tracer_provider.get_tracer(semconv.SCOPE, VERSION)
         )
-        meter = _real(meter_provider, lambda: meter_provider.get_meter(semconv.SCOPE, VERSION, schema_url=url))
+        meter = _real(meter_provider, lambda: meter_provider.get_meter(semconv.SCOPE, VERSION))
         self.instruments = Instruments(meter) if meter is not None else None
         self.logger: _logs.Logger | None = _real(
-            logger_provider, lambda: logger_provider.get_logger(semconv.SCOPE, VERSION, schema_url=url)
+            logger_provider, lambda: logger_provider.get_logger(semconv.SCOPE, VERSION)
         )
 
 
