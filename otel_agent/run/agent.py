@@ -1,6 +1,6 @@
-"""Agent runs: opened under the run that is open here or as a root, ended with exactly one stop reason.
+"""Agent runs: opened under the run that is open here or as a root; called as they are, or for a `RunResult`.
 
-Decides at the border of a run what its end means: a stop of its own, one of a run above, a failure, or a return.
+What the end of a run means is decided in border.py.
 """
 
 from __future__ import annotations
@@ -8,32 +8,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import wrapt
 from opentelemetry import context as otel
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
+from opentelemetry.trace import SpanKind
 
 from otel_agent import checks, config, semconv
 from otel_agent import context as ctx
 from otel_agent.budget import NANO, NO_LIMIT, Budget
 from otel_agent.prompts import Prompt
 from otel_agent.run import arguments as given
-from otel_agent.run.blame import blame, blamed, is_cancellation, is_decision
-from otel_agent.run.calls import error_of, first_line, fn_name
+from otel_agent.run.border import end_open_runs, end_run
+from otel_agent.run.calls import first_line, fn_name
 from otel_agent.run.drive import Verb, Wrapped, kind_of
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.interrupt import arm, disarm
-from otel_agent.run.state import Run, closed, open_runs, opened, plain, run_of
-from otel_agent.stop import GROUPS, AgentStop, StopCode, StopIgnored, ToolDenied, reason_for
+from otel_agent.run.state import Run, open_runs, opened, plain, run_of
+from otel_agent.stop import AgentStop, ToolDenied
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.instruments import watch_open_runs
 from otel_agent.telemetry.listeners import heard, tell
 from otel_agent.telemetry.pipeline import current_pipeline
-from otel_agent.usage import LimitUse, Listener, RunRecord, RunResult, RunStarted, Usage
+from otel_agent.usage import Listener, RunResult, RunStarted
 
 __all__ = ["AgentFunction", "AgentVerb"]
 
@@ -113,7 +113,7 @@ class AgentVerb(Verb[Run]):
             _enter(parent, run)
         self._start(run, context)
         opened(run)
-        watch_exit(_end_open_runs, run.pipeline)
+        watch_exit(end_open_runs, run.pipeline)
         if asked.budget.interrupt is not None and (wrapped is None or kind_of(wrapped) == "plain"):
             arm(run)
         return run
@@ -174,16 +174,9 @@ class AgentVerb(Verb[Run]):
         if self.asked.budget.interrupt is not None:
             disarm(frame)
         try:
-            return _end(frame, exc, result)
+            return end_run(frame, exc, result)
         finally:
             ctx.restore(frame)
-
-
-def _end_open_runs(detail: str) -> None:
-    """Ends every open run as cancelled, the innermost first."""
-    for run in sorted(open_runs(), key=lambda run: -len(run.account.levels)):
-        run.account.mark(StopCode.CANCELLED, detail)
-        _end(run, None, None)
 
 
 def _in_task() -> bool:
@@ -216,184 +209,8 @@ def _announce(run: Run) -> None:
         tell(_run_started, RunStarted(run.id, parent_id, run.agent, run.prompt_id, limits, run.mode))
 
 
-class _End(NamedTuple):
-    """What the end of a run means: the stop reason, its detail, the error type, and what is to be raised."""
-
-    code: StopCode
-    detail: str | None
-    error: str | None
-    exc: BaseException | None
-
-
-def _end(run: Run, exc: BaseException | None, output: Any) -> BaseException | None:
-    """Ends a run once, whoever comes first: its own block, or the end of the process."""
-    now = ctx.monotonic()
-    end = _meaning(run, exc, now)
-    if exc is None and run.account.stop is None:
-        run.account.came_late(now)
-    if not run.account.close():
-        return exc
-    closed(run)
-    run.report()
-    usage, own = run.account.usage(now), run.account.usage(now, own=True)
-    limits = run.account.limit_uses(now)
-    record = RunRecord(
-        run_id=run.id,
-        parent_id=run.parent.id if run.parent is not None else None,
-        agent=run.agent,
-        prompt_id=run.prompt_id,
-        mode=run.mode,
-        stop_reason=end.code,
-        stop_detail=end.detail,
-        error_type=end.error,
-        trace_id=spans.trace_id(run.span) if run.span is not None else None,
-        usage=usage,
-        own_usage=own,
-        limits=limits,
-        denials=run.denials,
-    )
-    run.finish(_result(record, end, output))
-    if not run.copied:
-        _project(run, record, end, exc)
-    return end.exc
-
-
-def _result(record: RunRecord, end: _End, output: Any) -> RunResult[Any]:
-    return RunResult(
-        output=output if end.exc is None else None,
-        stop_reason=end.code,
-        stop_detail=end.detail,
-        error=end.exc if isinstance(end.exc, (AgentStop, ToolDenied)) else None,
-        run_id=record.run_id,
-        trace_id=record.trace_id,
-        prompt_id=record.prompt_id,
-        usage=record.usage,
-        own_usage=record.own_usage,
-        denials=record.denials,
-    )
-
-
-def _meaning(run: Run, exc: BaseException | None, now: int) -> _End:
-    """Decides what the end of a run means."""
-    if run.timer is not None and run.timer.expired():
-        run.account.time_is_up(now)
-    exc = _at_the_border(run, exc)
-    stop = run.account.stop
-    if stop is not None:
-        code, detail = stop.code, stop.detail
-    else:
-        code, detail = _code_of(run, exc)
-    quiet = GROUPS[code] == "done" or code is StopCode.CANCELLED
-    error = None if exc is None or is_cancellation(exc) or (quiet and is_decision(exc)) else error_of(exc)
-    if error is None and not quiet:
-        error = str(code)
-    return _End(code, detail, error, exc)
-
-
-def _code_of(run: Run, exc: BaseException | None) -> tuple[StopCode, str | None]:
-    if isinstance(exc, AgentStop) and exc.run_id != run.id:
-        above = any(level.run_id == exc.run_id for level in run.account.levels)
-        return exc.reason, exc.detail or ("parent" if above else "child")
-    if exc is not None and is_cancellation(exc):
-        hit = run.deadline_hit()
-        return (StopCode.MAX_SECONDS, "parent") if hit is not None else reason_for(exc)
-    left = blamed(exc, run.root_id) if exc is not None and not is_decision(exc) else None
-    return reason_for(exc) if left is None else (left, None)
-
-
-def _at_the_border(run: Run, exc: BaseException | None) -> BaseException | None:
-    """Turns what stands for the run's own stop back into it: an ignored stop, the timer, a group of nothing else."""
-    if isinstance(exc, StopIgnored) and exc.stop.run_id == run.id:
-        return exc.stop
-    if _is_group(exc):
-        return _only_stop(run, exc) or exc
-    timer = run.timer
-    if timer is not None and timer.expired() and isinstance(exc, (TimeoutError, asyncio.CancelledError)):
-        return run.stop_of(run.account.time_is_up(ctx.monotonic()))
-    return exc
-
-
-def _only_stop(run: Run, group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    leaves = [leaf.stop if isinstance(leaf, StopIgnored) else leaf for leaf in _leaves(group)]
-    ours = [leaf for leaf in leaves if isinstance(leaf, (AgentStop, ToolDenied)) and leaf.run_id == run.id]
-    cancelled = [leaf for leaf in leaves if isinstance(leaf, asyncio.CancelledError)]
-    if not ours or len(ours) + len(cancelled) != len(leaves):
-        return None
-    return min(ours, key=lambda leaf: (isinstance(leaf, ToolDenied), getattr(leaf, "pending", False)))
-
-
-def _is_group(exc: BaseException | None) -> TypeGuard[BaseExceptionGroup[BaseException]]:
-    return isinstance(exc, BaseExceptionGroup)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for exc in group.exceptions:
-        if _is_group(exc):
-            yield from _leaves(exc)
-        else:
-            yield exc
-
-
-def _project(run: Run, record: RunRecord, end: _End, exc: BaseException | None) -> None:
-    """Writes the end of a run onto its span, as a log event, as metrics, and to the listeners."""
-    if run.span is not None and run.span.is_recording():
-        spans.write(run.span, _totals(record))
-        _fail(run.span, run.root_id, end, exc)
-    run.event(semconv.RUN_FINISHED, _totals(record))
-    if run.pipeline.instruments is not None:
-        run.pipeline.instruments.run_ended(record)
-    if heard.listeners:
-        tell(_run_ended, record)
-    if run.span is not None and run.span is not INVALID_SPAN:
-        spans.end(run.span)
-
-
-def _fail(span: Span, root_id: str, end: _End, exc: BaseException | None) -> None:
-    failed = exc is not None and not is_decision(exc) and not is_cancellation(exc)
-    if failed and exc is not None and blame(exc, root_id, StopCode.ERROR):
-        spans.record_exception(span, exc, config.CAPTURE_EXCEPTIONS.get())
-    if end.error is not None:
-        spans.fail(span, end.error)
-
-
-def _totals(record: RunRecord) -> dict[str, Any]:
-    own, usage = record.own_usage, record.usage
-    found: dict[str, Any] = {
-        semconv.STOP_REASON: str(record.stop_reason),
-        semconv.INPUT_TOKENS: own.input_tokens,
-        semconv.OUTPUT_TOKENS: own.output_tokens,
-        semconv.USAGE_COMPLETE: not usage.estimated and usage.cost_usd is not None,
-    }
-    if record.stop_detail is not None:
-        found[semconv.STOP_DETAIL] = record.stop_detail
-    if own.cost_usd is not None:
-        found[semconv.COST_USD] = float(own.cost_usd)
-    for name, used in _used(record.limits, usage).items():
-        found[semconv.BUDGET[name].used] = plain(used)
-    for name, use in record.limits.items():
-        found[semconv.BUDGET[name].limit] = plain(use.limit)
-    return found
-
-
-def _used(limits: Mapping[str, LimitUse], usage: Usage) -> dict[str, Any]:
-    """Gives the use of every dimension, also of those without a limit."""
-    found = {
-        "steps": usage.steps,
-        "tool_calls": usage.tool_calls,
-        "tokens": usage.total_tokens,
-        "seconds": round(usage.seconds, 6),
-        "usd": usage.cost_usd,
-    }
-    found.update({name: use.used for name, use in limits.items() if name != "seconds"})
-    return {name: used for name, used in found.items() if used is not None}
-
-
 def _run_started(listener: Listener) -> Any:
     return listener.run_started
-
-
-def _run_ended(listener: Listener) -> Any:
-    return listener.run_ended
 
 
 def _oldest_ages() -> dict[str, float]:
