@@ -507,15 +507,24 @@ class Account:
             return self.stop
         if now >= self.warn_at_time:
             self._mind_time(now)
+        if self.observe:
+            self._watch(spend, now, tool, repeat)
+            return None
         refusal = self._first_in_the_way(spend, now, tool, repeat)
         if refusal is None:
-            return None
-        if self.observe:
-            self._note_exceeded(refusal.code, refusal.limit, refusal.used)
             return None
         if mark and not refusal.denial:
             self._mark(refusal)
         return refusal
+
+    def _watch(self, spend: Spend, now: int, tool: str | None, repeat: Repeat | None) -> None:
+        """Notes every limit that would have stopped this call, not only the first."""
+        start = self.started
+        alone = [((), now, None, None), ((), start, tool, None), ((), start, None, repeat)]
+        for each in (*alone, *(((part,), start, None, None) for part in spend)):
+            refusal = self._first_in_the_way(*each)
+            if refusal is not None:
+                self._note_exceeded(refusal.code, refusal.limit, refusal.used)
 
     def _mark(self, refusal: Refusal) -> None:
         if self.stop is None and not refusal.pending:

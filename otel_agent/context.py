@@ -170,10 +170,15 @@ def carry_into_threads() -> None:
     if _hooked.is_set():
         return
     _hooked.set()
-    if isinstance(threading.Thread.start, wrapt.ObjectProxy):
+    if _carried_already():
         return
     wrapt.wrap_function_wrapper(threading.Thread, "start", _start)
     wrapt.wrap_function_wrapper(ThreadPoolExecutor, "submit", _submit)
+
+
+def _carried_already() -> bool:
+    wrapper = getattr(threading.Thread.start, "_self_wrapper", None)
+    return str(getattr(wrapper, "__module__", "")).startswith("opentelemetry.instrumentation.")
 
 
 def _start(start: Callable[[], None], thread: threading.Thread, args: Any, kwargs: Any) -> None:
