@@ -7,7 +7,8 @@ callable.
 
 from __future__ import annotations
 
-from otel_agent.run.llm import LLMCall, current_call, use_prices
+from otel_agent.run.bill import use_prices
+from otel_agent.run.llm import LLMCall, current_call
 from otel_agent.run.state import Run, RunBudget, current_run, open_runs
 from otel_agent.run.tool import Slot, ToolCall
 from otel_agent.run.verbs import agent_run, llm_call, tool_call, tool_calls

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry import context as otel
 from opentelemetry.context import Context
@@ -18,9 +18,10 @@ from otel_agent import checks, hashing, semconv
 from otel_agent import context as ctx
 from otel_agent.budget import NANO, NO_LIMIT, STEPS, TOKENS, USD, Actual, Refusal, Spend
 from otel_agent.checks import Money
-from otel_agent.pricing import PriceBook, Quote
+from otel_agent.pricing import Quote
 from otel_agent.responses import StreamReading, estimate_tokens, read_response
 from otel_agent.run import arguments as given
+from otel_agent.run.bill import Bill, bill_of, most_output, overrun, quote, said, shown_parameters, spend
 from otel_agent.run.calls import (
     Call,
     CallVerb,
@@ -41,28 +42,9 @@ from otel_agent.telemetry.listeners import heard
 from otel_agent.telemetry.pipeline import current_pipeline
 from otel_agent.usage import Reading, micro_to_usd, usd_to_micro
 
-__all__ = ["LLMCall", "LLMVerb", "current_call", "final_call", "use_prices"]
+__all__ = ["LLMCall", "LLMVerb", "current_call", "final_call"]
 
-_NUMBERS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "frequency_penalty": "frequency_penalty",
-    "presence_penalty": "presence_penalty",
-    "seed": "seed",
-    "n": "choice.count",
-    "stream": "stream",
-}
 _RESERVE_TRIES = 50
-
-
-class _Prices:
-    book = PriceBook()
-
-
-def use_prices(book: PriceBook) -> None:
-    """Puts a price book in place, for every call from now on."""
-    _Prices.book = book
 
 
 class LLMCall(Call):
@@ -188,7 +170,7 @@ class LLMVerb(CallVerb[LLMCall]):
         if self.provider is not None:
             self.at_start[semconv.PROVIDER] = self.provider
         self.at_start.update(given.server("llm_call.server_address", server_address))
-        self.more = {**given.attributes("llm_call.attributes", attributes), **_shown_parameters(self.parameters)}
+        self.more = {**given.attributes("llm_call.attributes", attributes), **shown_parameters(self.parameters)}
 
     def __call__(self, fn: Any) -> Any:
         """Decorates a function that calls a model and returns its response, or a stream of it."""
@@ -201,7 +183,7 @@ class LLMVerb(CallVerb[LLMCall]):
         above: Any = context.get(ctx.FRAME)
         run = run_here(above, context)
         call = LLMCall()
-        call.quote = _Prices.book.quote(self.provider, self.model)
+        call.quote = quote(self.provider, self.model)
         call.run, call.above, call.started = run, above, ctx.monotonic()
         call.pipeline = current_pipeline() if run is None else run.pipeline
         call.held, call.expected_output, call.fitting_output, call.step = (), self.max_output, self.max_output, 0
@@ -222,36 +204,36 @@ class LLMVerb(CallVerb[LLMCall]):
             AgentStop: the run must end, or this model has no price under a limit of money.
         """
         account = run.account
-        quote = call.quote if account.limited(USD) else None
+        price = call.quote if account.limited(USD) else None
         refusal = account.unpriced(self.model) if call.quote is None and account.limited(USD) else None
         if refusal is None:
-            refusal = self._hold(call, run, quote)
+            refusal = self._hold(call, run, price)
         if account.tree.notes:
             run.report()
         if refusal is not None:
             self._refuse(run, refusal, context)
         call.step = next(run.steps)
 
-    def _hold(self, call: LLMCall, run: Run, quote: Quote | None) -> Refusal | None:
+    def _hold(self, call: LLMCall, run: Run, price: Quote | None) -> Refusal | None:
         account = run.account
         tokens_matter = account.limited(TOKENS)
-        if not tokens_matter and quote is None:
+        if not tokens_matter and price is None:
             call.held = _ONE_STEP
             return account.reserve(_ONE_STEP, now=call.started, final=self.final)
         need = self._input_estimate()
         refusal = None
         for _ in range(_RESERVE_TRIES):
-            output = self.max_output or self._what_fits(run, need, quote)
-            spend = _spend(need, output, quote)
-            refusal = account.reserve(spend, now=call.started, final=self.final)
+            output = self.max_output or self._what_fits(run, need, price)
+            held = spend(need, output, price)
+            refusal = account.reserve(held, now=call.started, final=self.final)
             if refusal is None:
-                call.held, call.expected_output, call.fitting_output = spend, output, output
+                call.held, call.expected_output, call.fitting_output = held, output, output
                 return None
             if self.max_output is not None or not refusal.pending:
                 return refusal
         return refusal
 
-    def _what_fits(self, run: Run, need: int, quote: Quote | None) -> int:
+    def _what_fits(self, run: Run, need: int, price: Quote | None) -> int:
         """Gives the default output, cut to what is left of tokens and money, at least 1."""
         account = run.account
         most = account.budget.default_output_tokens
@@ -259,8 +241,8 @@ class LLMVerb(CallVerb[LLMCall]):
         if left != NO_LIMIT:
             most = min(most, int(left) - need)
         money = account.left(USD, final=self.final)
-        if quote is not None and money != NO_LIMIT:
-            most = _most_for(quote, need, most, int(money))
+        if price is not None and money != NO_LIMIT:
+            most = most_output(price, need, most, int(money))
         return max(1, most)
 
     def _input_estimate(self) -> int:
@@ -356,27 +338,12 @@ class LLMVerb(CallVerb[LLMCall]):
     def _bill(self, call: LLMCall, reading: Reading) -> Bill:
         """Gives what the call used and cost: what the response says, and the estimate for what it does not say."""
         used, output = reading.input_tokens, reading.output_tokens
-        estimated = used is None or output is None
         if used is None:
             used = self._input_estimate()
         if output is None:
-            output = (
-                call.expected_output or (call.run.account.budget if call.run else given.NO_BUDGET).default_output_tokens
-            )
-        cost, source = self._price(call, reading, used, output)
-        return Bill(used, output, cost, source, estimated)
-
-    def _price(self, call: LLMCall, reading: Reading, used: int, output: int) -> tuple[int | None, str]:
-        if call.recorded_cost is not None:
-            return call.recorded_cost, "provider"
-        book = _Prices.book
-        quote = book.quote(self.provider, reading.model) if reading.model else None
-        if quote is None or quote.source == "fallback":
-            quote = call.quote or quote
-        if quote is None:
-            return None, "unknown"
-        cached, written, reasoned = reading.cached_input_tokens, reading.cache_write_tokens, reading.reasoning_tokens
-        return quote.micro_usd(used, output, cached, written, reasoned), quote.source
+            budget = call.run.account.budget if call.run is not None else given.NO_BUDGET
+            output = call.expected_output or budget.default_output_tokens
+        return bill_of(reading, used, output, provider=self.provider, asked=call.quote, cost=call.recorded_cost)
 
     def _settle(self, call: LLMCall, run: Run, reading: Reading, bill: Bill) -> None:
         if call.cancelled:
@@ -411,16 +378,16 @@ class LLMVerb(CallVerb[LLMCall]):
         if call.cancelled:
             return {}
         found[semconv.INPUT_TOKENS], found[semconv.OUTPUT_TOKENS] = bill.input_tokens, bill.output_tokens
-        found.update(_said(reading))
+        found.update(said(reading))
         if bill.estimated:
             found[semconv.USAGE_ESTIMATED] = True
         if bill.micro_usd is not None:
             found[semconv.COST_USD] = float(micro_to_usd(bill.micro_usd))
         if call.first_item is not None:
             found[semconv.TIME_TO_FIRST_CHUNK] = (call.first_item - call.started) / NANO
-        overrun = _overrun(call.held, bill)
-        if overrun:
-            found[semconv.USAGE_OVERRUN] = overrun
+        above = overrun(call.held, bill)
+        if above:
+            found[semconv.USAGE_OVERRUN] = above
         if run is not None:
             for name, use in run.limit_uses().items():
                 if name in _DRAWN_ON:
@@ -437,20 +404,10 @@ class LLMVerb(CallVerb[LLMCall]):
         if reading.model is not None:
             labels[semconv.RESPONSE_MODEL] = reading.model
         tokens = {semconv.INPUT_TOKENS: bill.input_tokens, semconv.OUTPUT_TOKENS: bill.output_tokens}
-        tokens.update({key: value for key, value in _said(reading).items() if key in semconv.USAGE_COUNTS})
+        tokens.update({key: value for key, value in said(reading).items() if key in semconv.USAGE_COUNTS})
         instruments.inference_ended(labels, seconds, error, tokens)
         if run is not None and bill.micro_usd is not None:
             instruments.spent(run.agent, run.prompt_id, self.model, float(micro_to_usd(bill.micro_usd)))
-
-
-class Bill(NamedTuple):
-    """What a call used and cost: tokens, micro-USD or None, where the price is from, whether a part is estimated."""
-
-    input_tokens: int
-    output_tokens: int
-    micro_usd: int | None
-    source: str
-    estimated: bool
 
 
 class _FinalVerb(LLMVerb):
@@ -502,50 +459,3 @@ def current_call() -> LLMCall | None:
     while frame is not None and not isinstance(frame, (LLMCall, Run)):
         frame = frame.above
     return frame if isinstance(frame, LLMCall) else None
-
-
-def _spend(need: int, output: int, quote: Quote | None) -> Spend:
-    money = 0 if quote is None else quote.micro_usd(need, output)
-    return tuple((kind, amount) for kind, amount in ((STEPS, 1), (TOKENS, need + output), (USD, money)) if amount)
-
-
-def _most_for(quote: Quote, need: int, most: int, money: int) -> int:
-    """Gives the most output tokens, up to `most`, that cost at most `money` micro-USD together with the input."""
-    if quote.micro_usd(need, most) <= money:
-        return most
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if quote.micro_usd(need, middle) <= money else (low, middle - 1)
-    return low
-
-
-def _overrun(held: Spend, bill: Bill) -> int:
-    """Gives how many tokens a response had more than were held for it; 0 where none were held."""
-    held_tokens = next((amount for kind, amount in held if kind == TOKENS), None)
-    return 0 if held_tokens is None else max(0, bill.input_tokens + bill.output_tokens - held_tokens)
-
-
-def _said(reading: Reading) -> dict[str, Any]:
-    """Gives what a response says of itself, by attribute name."""
-    found = {
-        semconv.RESPONSE_MODEL: reading.model,
-        semconv.RESPONSE_ID: reading.response_id,
-        semconv.RESPONSE_FINISH_REASONS: reading.finish_reasons or None,
-        semconv.CACHE_READ_TOKENS: reading.cached_input_tokens,
-        semconv.CACHE_WRITE_TOKENS: reading.cache_write_tokens,
-        semconv.REASONING_TOKENS: reading.reasoning_tokens,
-    }
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def _shown_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Gives the parameters that can hold no content, by attribute name."""
-    found: dict[str, Any] = {}
-    for name, key in _NUMBERS.items():
-        if isinstance(parameters.get(name), (int, float)):
-            found[semconv.REQUEST_PREFIX + key] = parameters[name]
-    effort = parameters.get("reasoning_effort")
-    if isinstance(effort, str) and effort.isalpha():
-        found[semconv.REQUEST_PREFIX + "reasoning.level"] = effort
-    return found
