@@ -467,7 +467,7 @@ def opened(run: Run) -> None:
 
 
 def _forked() -> None:
-    """Makes the open runs of the parent copies here: their budget goes on, their end is the parent process's to tell."""
+    """Makes the open runs of the parent copies here: their budget goes on, their end is the parent's to tell."""
     runs = open_runs()
     for root in {run.account.levels[-1] for run in runs}:
         root.forked()
