@@ -261,16 +261,11 @@ def _rates(above: int, *ratios: _Ratio) -> _Rates:
     return _Rates._make((above, *(numerator * (scale // denominator) for numerator, denominator in ratios), scale))
 
 
-# The conventions' names of providers, and those of genai-prices where they differ.
+# The conventions' names of providers that genai-prices does not know, or takes for another.
 _PROVIDERS = {
-    "aws.bedrock": "aws",
     "azure.ai.inference": "azure",
     "azure.ai.openai": "azure",
-    "gcp.gemini": "google",
     "gcp.gen_ai": "google",
-    "gcp.vertex_ai": "google",
-    "mistral_ai": "mistral",
-    "moonshot_ai": "moonshotai",
     "x_ai": "x-ai",
 }
 

@@ -122,6 +122,8 @@ def test_a_price_is_a_frozen_value() -> None:
     assert pickle.loads(pickle.dumps(MINI)) == MINI
     with pytest.raises(AttributeError):
         MINI.input = Decimal(1)  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        Price(1, 1)  # type: ignore[misc]
 
 
 # What a call costs.
@@ -411,6 +413,7 @@ def test_library_that_breaks_is_one_warning(monkeypatch: pytest.MonkeyPatch, cap
         assert prices.quote("openai", model) is not None
     assert PriceBook().quote("openai", "gpt-5") is None
     assert [(record.name, record.levelno) for record in caplog.records] == [("otel_agent", logging.WARNING)]
+    assert "ZeroDivisionError" in caplog.text
     pricing._complain.cache_clear()
 
 
@@ -533,6 +536,7 @@ def test_a_tier_holds_for_the_whole_call_above_its_start(published: Any) -> None
     tiers = [Tier(start=100, price=Decimal(2)), Tier(start=200, price=Decimal(3))]
     published(priced(input_mtok=TieredPrices(base=Decimal(1), tiers=tiers), output_mtok=10))
     quote = quoted("p", "m")
+    assert quote.source == "local"
     assert [quote.micro_usd(tokens, 0) for tokens in (100, 101, 200, 201)] == [100, 202, 400, 603]
     assert quote.micro_usd(50, 1, 300) == 300 * 3 + 10  # the parts say that the input was larger
 
@@ -548,6 +552,7 @@ def test_a_price_changes_at_its_date_and_at_its_hours(published: Any) -> None:
     )
     moment = datetime(2026, 5, 31, 5, 59, tzinfo=UTC)
     quote = quoted("p", "m", PriceBook(now=lambda: moment))
+    assert quote.source == "local"
     for month, day, hour, price in [(5, 31, 5, 1), (5, 31, 6, 3), (5, 31, 21, 3), (5, 31, 22, 1), (6, 1, 0, 2)]:
         moment = datetime(2026, month, day, hour, tzinfo=UTC)
         assert quote.micro_usd(10, 0) == 10 * price, moment
