@@ -16,8 +16,8 @@ from otel_agent import checks, semconv
 from otel_agent import config as settings
 from otel_agent import context as ctx
 from otel_agent.budget import Budget
-from otel_agent.pricing import Price, PriceBook
-from otel_agent.run import current_run, use_prices
+from otel_agent.pricing import Price
+from otel_agent.run import current_run, price_book, use_prices
 from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry import events, providers
 from otel_agent.telemetry.listeners import add_listener, remove_listener
@@ -77,7 +77,7 @@ def configure(
     """
     _check_reserved(config, history)
     _check_choices(console, threads, mode)
-    book = PriceBook(prices, fallback_price)
+    book = price_book(prices, fallback_price)
     with _State.lock:
         if _State.configured:
             return

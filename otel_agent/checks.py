@@ -37,6 +37,7 @@ Money = str | int | float | Decimal
 
 LARGEST_COUNT = 10**12
 LARGEST_USD = Decimal(10) ** 9
+MOST_DECIMALS = 30
 LARGEST_SECONDS = 366 * 86_400.0
 LONGEST_TEXT = 256
 
@@ -72,7 +73,7 @@ def usd(field: str, value: object, *, most: Decimal = LARGEST_USD) -> Decimal:
             amount = Decimal(float.__repr__(value) if isinstance(value, float) else value)
         except InvalidOperation:
             amount = Decimal("NaN")
-        if amount.is_finite() and 0 <= amount <= most:
+        if amount.is_finite() and 0 <= amount <= most and amount.adjusted() >= -MOST_DECIMALS:
             return amount
     raise InvalidSetting(field=field, value=value, allowed=f"an amount of USD from 0 to {most:,}, such as '0.50'")
 

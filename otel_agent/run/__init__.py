@@ -7,7 +7,7 @@ callable.
 
 from __future__ import annotations
 
-from otel_agent.run.bill import use_prices
+from otel_agent.run.bill import price_book, use_prices
 from otel_agent.run.llm import LLMCall, current_call
 from otel_agent.run.state import Run, RunBudget, current_run, open_runs
 from otel_agent.run.tool import Slot, ToolCall
@@ -24,6 +24,7 @@ __all__ = [
     "current_run",
     "llm_call",
     "open_runs",
+    "price_book",
     "tool_call",
     "tool_calls",
     "use_prices",

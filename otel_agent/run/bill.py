@@ -6,14 +6,26 @@ Decides no limit: it turns tokens into money and readings into numbers. Keeps th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from otel_agent import semconv
 from otel_agent.budget import STEPS, TOKENS, USD, Spend
-from otel_agent.pricing import PriceBook, Quote
+from otel_agent.pricing import Price, PriceBook, Quote
 from otel_agent.usage import Reading
 
-__all__ = ["Bill", "bill_of", "most_output", "overrun", "quote", "said", "shown_parameters", "spend", "use_prices"]
+__all__ = [
+    "Bill",
+    "bill_of",
+    "most_output",
+    "overrun",
+    "price_book",
+    "quote",
+    "said",
+    "shown_parameters",
+    "spend",
+    "use_prices",
+]
 
 _NUMBERS = {
     "temperature": "temperature",
@@ -27,8 +39,13 @@ _NUMBERS = {
 }
 
 
+def price_book(prices: Mapping[str, Price] | None = None, fallback: Price | None = None) -> PriceBook:
+    """Builds a price book that knows what time it is, for prices that depend on it."""
+    return PriceBook(prices, fallback, now=lambda: datetime.now(UTC))
+
+
 class _Prices:
-    book = PriceBook()
+    book = price_book()
 
 
 def use_prices(book: PriceBook) -> None:
