@@ -1,7 +1,7 @@
 """The support agent: a loop of a model and its tools, as one would write it with the `openai` SDK, inside a run.
 
-Decides what the model is sent and who answers its tool calls. Holds no limit of its own: budget and prompt come with
-the run, and a refused call raises, or tells the model why.
+Decides what the model is sent and who answers its tool calls; how a model says what it wants is for `actions`. Holds
+no limit of its own: budget and prompt come with the run, and a refused call raises, or tells the model why.
 
     answer -> _converse: ask the model -> it answers: done
                                        -> it wants tools: use them, as one batch, and ask again
@@ -14,8 +14,7 @@ import asyncio
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import openai
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -33,7 +32,8 @@ from otel_agent import (
     llm_call,
     tool_calls,
 )
-from otel_agent.demo.tools import Tool, Toolbox
+from otel_agent.demo.actions import ACTIONS, ActionsName, Messages, Wanted, told
+from otel_agent.demo.tools import Toolbox
 from otel_agent.run import LLMCall, Slot
 
 __all__ = ["SupportAgent"]
@@ -42,7 +42,6 @@ MAX_OUTPUT_TOKENS = 1_500
 PATIENCE_SECONDS = 60.0
 
 T = TypeVar("T")
-_Messages = list[dict[str, Any]]
 
 
 class SupportAgent:
@@ -53,15 +52,25 @@ class SupportAgent:
         tools: what it may use.
         model: the model to ask for.
         server_address: `host:port` of the model server, for spans.
+        actions: how the model says what it wants to do.
 
     Attributes:
         asked: how many tool calls the model asked for so far.
         pieces: in how many pieces streamed answers came so far.
     """
 
-    def __init__(self, client: openai.AsyncOpenAI, tools: Toolbox, *, model: str, server_address: str) -> None:
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        tools: Toolbox,
+        *,
+        model: str,
+        server_address: str,
+        actions: ActionsName = "tools",
+    ) -> None:
         self._create: Any = client.chat.completions.create
         self._tools = tools
+        self._actions = ACTIONS[actions](tools)
         self._model = model
         self._server_address = server_address
         self.asked = 0
@@ -79,7 +88,7 @@ class SupportAgent:
             The answer's text.
         """
         run = _run_here()
-        messages = _opening(run, question)
+        messages = self._opening(run, question)
         try:
             return await self._converse(messages, stream)
         except BudgetExceeded:
@@ -87,20 +96,27 @@ class SupportAgent:
                 raise
             return await self._say_last(run, messages)
 
-    async def _converse(self, messages: _Messages, stream: bool) -> str:
+    def _opening(self, run: Run, question: str) -> Messages:
+        if run.prompt is None:
+            raise RuntimeError("the support agent needs a prompt: answer.using(prompt=...)")
+        system = self._actions.system(build_system_prompt(run.prompt))
+        return [{"role": "system", "content": system}, {"role": "user", "content": question}]
+
+    async def _converse(self, messages: Messages, stream: bool) -> str:
         ask = self._ask_streaming if stream else self._ask
         while True:
             said = (await ask(messages)).choices[0].message
             messages.append(said.model_dump(exclude_none=True, include={"role", "content", "tool_calls"}))
-            if not said.tool_calls:
-                return said.content or ""
-            await self._use_tools(messages, said.tool_calls)
+            text, wanted = self._actions.read(said)
+            if not wanted:
+                return text
+            await self._use_tools(messages, wanted)
 
-    async def _ask(self, messages: _Messages) -> ChatCompletion:
+    async def _ask(self, messages: Messages) -> ChatCompletion:
         async with llm_call(self._model, **self._about(messages)) as call:
             return await self._send(call, **self._request(messages, call.max_output_tokens))
 
-    async def _ask_streaming(self, messages: _Messages) -> ChatCompletion:
+    async def _ask_streaming(self, messages: Messages) -> ChatCompletion:
         whole: ChatCompletionStreamState[None] = ChatCompletionStreamState()
         before = self.pieces
         async for chunk in await self._stream(messages):
@@ -108,7 +124,7 @@ class SupportAgent:
             self.pieces += 1
         return _checked(whole.current_completion_snapshot if self.pieces > before else None)
 
-    def _stream(self, messages: _Messages) -> Any:
+    def _stream(self, messages: Messages) -> Any:
         """Gives a stream that is one call of the model, from here to its last piece, which says what was used."""
 
         @llm_call(self._model, **self._about(messages))
@@ -120,12 +136,12 @@ class SupportAgent:
 
         return stream()
 
-    async def _say_last(self, run: Run, messages: _Messages) -> str:
+    async def _say_last(self, run: Run, messages: Messages) -> str:
         """Makes the one call that the budget kept back: the model must answer with what it has."""
         async with run.final_call(self._model, **self._about(messages)) as call:
             request = self._request(messages, call.max_output_tokens)
-            reply = await self._send(call, **request, tool_choice="none")
-        return reply.choices[0].message.content or ""
+            reply = await self._send(call, **{**request, **self._actions.last_offer})
+        return self._actions.read(reply.choices[0].message)[0]
 
     async def _send(self, call: LLMCall, **request: Any) -> ChatCompletion:
         """Sends one request and records what it used."""
@@ -134,43 +150,42 @@ class SupportAgent:
         call.record(reply)
         return _checked(reply)
 
-    def _about(self, messages: _Messages) -> dict[str, Any]:
+    def _about(self, messages: Messages) -> dict[str, Any]:
         """Gives what the run is told of a call before it is sent."""
         return {
             "provider": "openai",
             "server_address": self._server_address,
             "messages": messages,
-            "tools": self._tools.schemas,
+            "tools": self._actions.offer.get("tools"),
             "max_output_tokens": MAX_OUTPUT_TOKENS,
         }
 
-    def _request(self, messages: _Messages, max_output_tokens: int | None) -> dict[str, Any]:
+    def _request(self, messages: Messages, max_output_tokens: int | None) -> dict[str, Any]:
         """Gives what is sent: at most the output that still fits, and no more patience than the run has time."""
         left = _run_here().remaining().seconds
         return {
             "model": self._model,
             "messages": messages,
-            "tools": self._tools.schemas,
+            **self._actions.offer,
             "max_completion_tokens": max_output_tokens,
             "timeout": PATIENCE_SECONDS if left is None else min(PATIENCE_SECONDS, left),
         }
 
-    async def _use_tools(self, messages: _Messages, calls: Sequence[Any]) -> None:
+    async def _use_tools(self, messages: Messages, wanted: Sequence[Wanted]) -> None:
         """Answers the tool calls of one message; the model reads why one was refused.
 
         Raises:
             AgentStop: none of them fits; the model is told so all the same, for a final call.
         """
-        self.asked += len(calls)
-        wanted = [_read(self._tools, call) for call in calls]
+        self.asked += len(wanted)
         try:
             texts = await self._use_all(wanted)
         except AgentStop as stop:
-            messages += _results(wanted, [_json(denied=str(stop))] * len(wanted))
+            messages += self._actions.results(wanted, [told(denied=str(stop))] * len(wanted))
             raise
-        messages += _results(wanted, texts)
+        messages += self._actions.results(wanted, texts)
 
-    async def _use_all(self, wanted: Sequence[_Wanted]) -> list[str]:
+    async def _use_all(self, wanted: Sequence[Wanted]) -> list[str]:
         """Uses the tools at the same time, as many as the budget allows."""
         usable = [call for call in wanted if call.tool is not None]
         if not usable:
@@ -181,48 +196,14 @@ class SupportAgent:
         results = iter(tasks)
         return [call.problem or next(results).result() for call in wanted]
 
-    async def _use(self, slot: Slot, call: _Wanted) -> str:
+    async def _use(self, slot: Slot, call: Wanted) -> str:
         if slot.denied is not None or call.tool is None:
-            return _json(denied=str(slot.denied))
+            return told(denied=str(slot.denied))
         async with slot:
             try:
                 return json.dumps(await self._tools.use(call.tool, call.arguments))
             except (TypeError, InvalidSetting) as error:
-                return _json(error=str(error))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """One tool call of the model: the tool and its arguments, or else the answer that tells what is wrong."""
-
-    id: str
-    tool: Tool | None = None
-    arguments: dict[str, Any] = field(default_factory=dict[str, Any])
-    problem: str = ""
-
-
-def _read(tools: Toolbox, call: Any) -> _Wanted:
-    name = str(call.function.name) if call.type == "function" else str(call.type)
-    tool = tools.find(name)
-    if tool is None:
-        return _Wanted(id=call.id, problem=_json(error=f"there is no tool {name}"))
-    try:
-        arguments = json.loads(call.function.arguments or "{}")
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        return _Wanted(id=call.id, problem=_json(error="the arguments are no JSON object"))
-    return _Wanted(id=call.id, tool=tool, arguments=cast(dict[str, Any], arguments))
-
-
-def _results(wanted: Sequence[_Wanted], texts: Sequence[str]) -> _Messages:
-    return [
-        {"role": "tool", "tool_call_id": call.id, "content": text} for call, text in zip(wanted, texts, strict=True)
-    ]
-
-
-def _json(**fields: str) -> str:
-    return json.dumps(fields)
+                return told(error=str(error))
 
 
 @contextmanager
@@ -247,12 +228,6 @@ def _there(found: T | None) -> T:
     if found is None:
         raise RuntimeError("the support agent was called outside its run")
     return found
-
-
-def _opening(run: Run, question: str) -> _Messages:
-    if run.prompt is None:
-        raise RuntimeError("the support agent needs a prompt: answer.using(prompt=...)")
-    return [{"role": "system", "content": build_system_prompt(run.prompt)}, {"role": "user", "content": question}]
 
 
 def _checked(reply: Any) -> ChatCompletion:
