@@ -27,22 +27,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has left; the interpreter must not try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    try:
+        import click
+
         from otel_agent.cli.app import app
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in ("click", "rich"):
             raise
         print(HINT, file=sys.stderr)
         return WRONG_USAGE
-    import click
-
     try:
         return int(app.main(arguments, prog_name=NAME, standalone_mode=False) or 0)
     except click.ClickException as wrong:
         wrong.show()
         return wrong.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has left; the interpreter must not try to write the rest when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED

@@ -14,6 +14,7 @@ from pathlib import Path
 import openai
 
 from otel_agent import InvalidSetting, configure, flush, shutdown
+from otel_agent.config import MODE
 from otel_agent.demo.agent import SupportAgent
 from otel_agent.demo.backend import KEY, URL, Backend, BackendFailed, model_server
 from otel_agent.demo.knowledge import KnowledgeBase
@@ -165,6 +166,8 @@ def _about(model: str, backend: Backend, exports_to: str | None) -> str:
         lines[0] = f"Model: {model}, scripted, on loopback; {URL} names a real one"
         if os.environ.get(KEY):
             lines.append(f"{KEY} is set but not used: without {URL} nothing leaves this machine")
+    if os.environ.get(MODE.variable, MODE.default) != MODE.default:
+        lines.append(f"{MODE.variable} is left aside: the demo is about limits that hold")
     if exports_to is not None:
         lines.append(f"Telemetry: to {exports_to}")
     return "\n".join(lines)
