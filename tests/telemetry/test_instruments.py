@@ -23,9 +23,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 reader = InMemoryMetricReader()
 provider = MeterProvider([reader])
 metrics.set_meter_provider(provider)
-from otel_agent import agent_run, configure, llm_call, tool_call
+from otel_agent import Budget, agent_run, configure, llm_call, tool_call
 configure(console=False)
-with agent_run(), llm_call("gpt-5-mini") as call, tool_call("search"):
+with agent_run(budget=Budget(max_steps=5)), llm_call("gpt-5-mini") as call, tool_call("search"):
     call.record(input_tokens=1, output_tokens=1)
 assert metrics.get_meter_provider() is provider
 found = {}
