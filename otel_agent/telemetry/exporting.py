@@ -137,7 +137,6 @@ class Exporter:
         self._throttle = throttle
         self._recovers = recovers
         self._session = session
-        self._retired: list[object] = []
         self._given_up = False
         self.failures = 0
         self._ends = itertools.count()
@@ -184,10 +183,11 @@ class Exporter:
         """Starts anew in a forked child: nothing taken yet, and no connection that the parent uses as well."""
         self._clear()
         if self._session is not None:
-            # Old adapters are kept: to collect them would take locks that may be held for ever here.
-            self._retired.append(dict(self._session.adapters))
+            old = list(self._session.adapters.values())
             for prefix in list(self._session.adapters):
                 self._session.mount(prefix, import_module("requests.adapters").HTTPAdapter())
+            # In a thread of its own: it takes locks, which nobody may be left to give back here.
+            _start(f"otel-agent-{self._signal}-fork", lambda: [adapter.close() for adapter in old])
 
     def _clear(self) -> None:
         self._taken = itertools.count()
@@ -337,9 +337,12 @@ class Exports:
 
     def _start(self) -> None:
         self._jobs: SimpleQueue[Job] = SimpleQueue()
-        name = f"otel-agent-{self.signal}"
-        thread = threading.Thread(target=_work, args=(self._jobs,), name=name, daemon=True)
-        contextvars.Context().run(thread.start)
+        _start(f"otel-agent-{self.signal}", functools.partial(_work, self._jobs))
+
+
+def _start(name: str, work: Callable[[], object]) -> None:
+    """Starts a thread that holds up no exit and belongs to no run."""
+    contextvars.Context().run(threading.Thread(target=work, name=name, daemon=True).start)
 
 
 def _work(jobs: SimpleQueue[Job]) -> None:

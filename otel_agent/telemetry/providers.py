@@ -19,6 +19,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -289,6 +290,8 @@ def _set(signal: Signal, builder: Builder, *, switched_off: bool) -> Done:
 
 def _follow_process() -> None:
     """Ends our providers where this process ends, and starts them anew where it forks."""
+    # Finalizers close the connections that our last export opens: the first one has their exit run after ours.
+    weakref.finalize(_state, bool)
     atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

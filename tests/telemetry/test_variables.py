@@ -124,10 +124,17 @@ def test_the_environment_is_put_back_also_after_an_error(monkeypatch: pytest.Mon
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "soon")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     variables = Variables()
-    with pytest.raises(KeyError), variables.environment({"OTEL_TRACES_SAMPLER": None, "OTEL_SERVICE_NAME": "x"}):
-        assert "OTEL_TRACES_SAMPLER" not in os.environ
-        assert os.environ["OTEL_SERVICE_NAME"] == "x"
-        raise KeyError
+    seen: dict[str, str] = {}
+
+    def fail() -> None:
+        with variables.environment({"OTEL_TRACES_SAMPLER": None, "OTEL_SERVICE_NAME": "x"}):
+            seen.update(os.environ)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert "OTEL_TRACES_SAMPLER" not in seen
+    assert seen["OTEL_SERVICE_NAME"] == "x"
     assert os.environ["OTEL_BSP_SCHEDULE_DELAY"] == "soon"
     assert os.environ["OTEL_TRACES_SAMPLER"] == "always_on"
     assert "OTEL_SERVICE_NAME" not in os.environ
