@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import openai
 import pytest
 
-from otel_agent.demo.backend import BackendFailed, model_server
+from otel_agent.demo.backend import Backend, BackendFailed, model_server
 from otel_agent.demo.knowledge import KnowledgeBase
 from otel_agent.demo.play import Player
 from otel_agent.demo.report import Report
@@ -185,3 +186,21 @@ def test_an_answer_that_breaks_off_is_one_line(played: Any, scenario: Any) -> No
         (line,) = played(server.base_url, scenario).complaints
     assert line.startswith("the model server at 127.0.0.1:")
     assert "cannot be reached" in line or "broke off its answer" in line
+
+
+class TestFailed:
+    @pytest.fixture
+    def backend(self) -> Iterator[Backend]:
+        with model_server({"OPENAI_BASE_URL": "http://host/v1"}) as backend:
+            yield backend
+
+    def test_a_timeout_is_the_servers_doing(self, backend: Backend) -> None:
+        error = openai.APITimeoutError(request=Any)  # type: ignore[arg-type]
+        assert str(backend.failed(error)) == "the model server at host did not answer in time"
+
+    def test_so_is_what_the_http_client_raises_itself(self, backend: Backend) -> None:
+        kind = type("ReadError", (Exception,), {"__module__": "httpx"})
+        assert str(backend.failed(kind())) == "the model server at host broke off its answer (ReadError)"
+
+    def test_other_errors_are_not(self, backend: Backend) -> None:
+        assert backend.failed(ValueError("ours")) is None
