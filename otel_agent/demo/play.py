@@ -15,6 +15,7 @@ import openai
 
 from otel_agent import InvalidSetting, configure, flush, shutdown
 from otel_agent.config import MODE
+from otel_agent.demo.actions import ActionsName
 from otel_agent.demo.agent import SupportAgent
 from otel_agent.demo.backend import KEY, URL, Backend, BackendFailed, model_server
 from otel_agent.demo.knowledge import KnowledgeBase
@@ -38,13 +39,19 @@ OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def run_demo(
-    scenarios: Sequence[Scenario] = SCENARIOS, *, model: str = MODEL, keep: Path | None = None, as_json: bool = False
+    scenarios: Sequence[Scenario] = SCENARIOS,
+    *,
+    model: str = MODEL,
+    actions: ActionsName = "tools",
+    keep: Path | None = None,
+    as_json: bool = False,
 ) -> int:
     """Plays scenarios and prints what came of them.
 
     Args:
         scenarios: what to play, in this order.
         model: the model to ask for.
+        actions: how the model says what it wants to do.
         keep: a folder to keep the database in; None keeps it in memory and leaves nothing behind.
         as_json: print one JSON document in place of text.
 
@@ -54,7 +61,7 @@ def run_demo(
     """
     show = Show(quiet=as_json)
     try:
-        return _run_demo(scenarios, model, keep, show)
+        return _run_demo(scenarios, model, actions, keep, show)
     except InvalidSetting as wrong:
         complain(str(wrong))
         return WRONG_USAGE
@@ -65,10 +72,10 @@ def run_demo(
         shutdown()
 
 
-def _run_demo(scenarios: Sequence[Scenario], model: str, keep: Path | None, show: Show) -> int:
+def _run_demo(scenarios: Sequence[Scenario], model: str, actions: ActionsName, keep: Path | None, show: Show) -> int:
     configure(None if os.environ.get("OTEL_SERVICE_NAME") else SERVICE, mode="enforce")
     with _knowledge(keep) as knowledge:
-        player = Player(knowledge, show, model=model, exports_to=_exports_to())
+        player = Player(knowledge, show, model=model, actions=actions, exports_to=_exports_to())
         report = player.play(scenarios)
         delivered = flush(FLUSH_SECONDS)
         show.report(report)
@@ -85,15 +92,23 @@ class Player:
         knowledge: the articles and tickets.
         show: is told what happens.
         model: the model to ask for.
+        actions: how the model says what it wants to do.
         exports_to: where telemetry goes, or None.
     """
 
     def __init__(
-        self, knowledge: KnowledgeBase, show: Show, *, model: str = MODEL, exports_to: str | None = None
+        self,
+        knowledge: KnowledgeBase,
+        show: Show,
+        *,
+        model: str = MODEL,
+        actions: ActionsName = "tools",
+        exports_to: str | None = None,
     ) -> None:
         self._knowledge = knowledge
         self._show = show
         self._model = model
+        self._actions: ActionsName = actions
         self._exports_to = exports_to
         self._outcomes: list[Outcome] = []
 
@@ -109,7 +124,12 @@ class Player:
         except BackendFailed as failed:
             problem = str(failed)
         return Report(
-            model=self._model, outcomes=self._outcomes, ledger=ledger, exports_to=self._exports_to, problem=problem
+            model=self._model,
+            outcomes=self._outcomes,
+            ledger=ledger,
+            actions=self._actions,
+            exports_to=self._exports_to,
+            problem=problem,
         )
 
     async def _play(self, scenarios: Sequence[Scenario], backend: Backend) -> None:
@@ -124,7 +144,7 @@ class Player:
 
     async def _ask(self, scenario: Scenario, question: str, backend: Backend, client: openai.AsyncOpenAI) -> Outcome:
         tools = Toolbox(self._knowledge, scenario.tools)
-        agent = SupportAgent(client, tools, model=self._model, server_address=backend.address)
+        agent = SupportAgent(client, tools, model=self._model, server_address=backend.address, actions=self._actions)
         support = agent.answer.using(prompt=scenario.prompt, budget=scenario.budget)
         try:
             result = await support.run(question, stream=scenario.stream)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from otel_agent import RunResult, StopCode, Usage
+from otel_agent.demo.actions import ActionsName
 from otel_agent.demo.scenarios import Scenario
 from otel_agent.stop import GROUPS
 from otel_agent.testing.server import Ledger
@@ -49,7 +50,7 @@ class Outcome:
         reason, scenario = self.result.stop_reason, self.scenario
         if not self.scripted:
             return reason in (*scenario.ends, StopCode.FINISH)
-        return reason in scenario.ends and bool(self.result.denials) == scenario.denies
+        return reason in scenario.ends and scenario.denies in (None, bool(self.result.denials))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,7 @@ class Report:
         model: the model that was asked for.
         outcomes: the runs, in order.
         ledger: what the model server counted, or None where it is not the demo's own.
+        actions: how models said what they wanted to do.
         exports_to: where telemetry went, or None.
         problem: why the showing ended early, or None.
     """
@@ -118,6 +120,7 @@ class Report:
     model: str
     outcomes: Sequence[Outcome]
     ledger: Ledger | None
+    actions: ActionsName = "tools"
     exports_to: str | None = None
     problem: str | None = None
 
@@ -152,6 +155,7 @@ class Report:
         """Builds what `--json` prints: money as text, so that no digit is lost."""
         return {
             "model": self.model,
+            "actions": self.actions,
             "exports_to": self.exports_to,
             "complaints": self.complaints,
             "runs": [_run(outcome) for outcome in self.outcomes],
@@ -173,9 +177,10 @@ class Report:
             "steps": (ours.steps, theirs.answered),
             "input tokens": (ours.input_tokens, theirs.input_tokens),
             "output tokens": (ours.output_tokens, theirs.output_tokens),
-            "tool calls asked for": (ours.tool_calls_asked, theirs.tool_calls),
             "tool calls made": (ours.tool_calls, sum(each.used for each in self.outcomes)),
         }
+        if self.actions == "tools":  # what stands in a text, no server counts
+            pairs["tool calls asked for"] = (ours.tool_calls_asked, theirs.tool_calls)
         return [
             f"{name}: {here:,} in the runs, {there:,} served" for name, (here, there) in pairs.items() if here != there
         ]

@@ -27,7 +27,7 @@ class Scenario:
         ends: the stop reasons that a run may have.
         tools: the tools on offer.
         stream: whether answers are streamed.
-        denies: whether some tool calls must be denied.
+        denies: whether some tool calls must be denied; None is either way.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Scenario:
     ends: tuple[StopCode, ...] = (StopCode.FINISH,)
     tools: tuple[str, ...] = ("kb.search", "ticket.create")
     stream: bool = False
-    denies: bool = False
+    denies: bool | None = False
 
 
 ENOUGH = Budget(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
+from otel_agent.demo.script_json import as_json, as_native, wants_json
 from otel_agent.testing import Reply, Request
 
 __all__ = ["scripted_model"]
@@ -40,12 +41,18 @@ _Call: TypeAlias = tuple[str, dict[str, Any]]
 
 
 def scripted_model(request: Request) -> Reply:
-    """Plays the model: asks for the next tools of its plan while it may, then answers.
+    """Plays the model: asks for the next tools of its plan while it may, then answers; JSON actions go one by one.
 
     Args:
         request: what the agent sends.
     """
-    plan = _plan(request)
+    if wants_json(request):
+        native = as_native(request)
+        return as_json(_reply(native, [[call] for calls in _plan(native) for call in calls]))
+    return _reply(request, _plan(request))
+
+
+def _reply(request: Request, plan: list[list[_Call]]) -> Reply:
     done = sum("tool_calls" in message for message in request.messages)
     if done < len(plan) and request.tools and request.body.get("tool_choice") != "none":
         return Reply(tool_calls=plan[done])

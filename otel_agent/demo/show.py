@@ -79,7 +79,7 @@ def complain(text: str) -> None:
 
 
 def _agreement(report: Report, ledger: Ledger) -> str:
-    answers, asked = plural(ledger.answered, "answer"), plural(ledger.tool_calls, "tool call")
+    answers, asked = plural(ledger.answered, "answer"), plural(report.totals.tool_calls_asked, "tool call")
     tokens = plural(ledger.input_tokens + ledger.output_tokens, "token")
     made = count_text(report.totals.tool_calls)
     return f"The model server's own count agrees: {answers}, {tokens}, {asked} asked for, {made} of them made."
