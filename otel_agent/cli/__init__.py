@@ -6,7 +6,6 @@ Importing this needs no extra; the commands need `cli`.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ __all__ = ["main"]
 
 NAME = "otel-agent"
 HINT = "otel-agent needs its command line: pip install 'otel-agent[cli]'"
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+WRONG_USAGE, INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,10 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _main(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has left; the interpreter must not try to write the rest when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
 
 
 def _main(arguments: Sequence[str] | None) -> int:

@@ -193,18 +193,16 @@ class TestInterrupt:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda each: each.name)
     def test_in_the_middle_leaves_nothing(self, number: signal.Signals, tmp_path: Path) -> None:
         (tmp_path / "tmp").mkdir()
-        env = environment(tmp_path, TMPDIR=str(tmp_path / "tmp"))
         command = ["otel-agent", "demo", "--scenario", "hang"]
-        with subprocess.Popen(
-            command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            while "account 7731" not in process.stdout.readline():
-                pass
-            time.sleep(0.3)
-            began = time.monotonic()
-            process.send_signal(number)
-            _, err = process.communicate(timeout=60)
+        with ScriptedModelServer(scripted_model) as server:
+            env = environment(tmp_path, TMPDIR=str(tmp_path / "tmp"), OPENAI_BASE_URL=server.base_url)
+            with subprocess.Popen(
+                command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as process:
+                server.ledger.wait_for(1, timeout=60)
+                began = time.monotonic()
+                process.send_signal(number)
+                _, err = process.communicate(timeout=60)
         assert time.monotonic() - began < 10
         assert process.returncode == (130 if number is signal.SIGINT else -number)
         assert left_in(tmp_path) == ["tmp"]

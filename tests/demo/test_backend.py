@@ -21,7 +21,7 @@ from otel_agent.demo.script import scripted_model
 from otel_agent.demo.show import Show
 from otel_agent.testing import Reply, ScriptedModelServer, capture
 
-KEY = "sk-a-very-secret-key"
+KEY = "a-very-secret-word"
 ANSWER, STREAM = (next(each for each in SCENARIOS if each.name == name) for name in ("answer", "stream"))
 both_ways = pytest.mark.parametrize("scenario", [ANSWER, STREAM], ids=lambda scenario: scenario.name)
 
