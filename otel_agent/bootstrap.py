@@ -30,6 +30,7 @@ __all__ = ["Logger", "configure", "flush", "shutdown"]
 
 FLUSH_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2.0
+MOST_DEPTH = 16
 
 
 class _State:
@@ -161,21 +162,23 @@ class Logger:
             InvalidSetting: the name is no text, or the fields are no mapping.
         """
         checks.text("Logger.event.name", name)
-        known = checks.mapping("Logger.event.fields", fields or {}, "a mapping of names to values")
+        known = checks.mapping("Logger.event.fields", {} if fields is None else fields, "a mapping of names to values")
         run = current_run()
         ids: dict[str, Any] = {} if run is None else {**run.call_attributes, semconv.AGENT_NAME: run.agent}
         pipeline = current_pipeline() if run is None else run.pipeline
         events.emit(pipeline.logger, name, {**{str(key): _field(value) for key, value in known.items()}, **ids})
 
 
-def _field(value: object) -> Any:
+def _field(value: object, depth: int = 0) -> Any:
     """Gives what a log record can hold: plain values, lists and mappings of them, else the class's name."""
-    if value is None or isinstance(value, (str, bool, int, float)):
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if value is None or isinstance(value, float) or (isinstance(value, int) and -(2**63) <= value < 2**63):
         return value
-    if checks.is_list(value):
-        return [_field(item) for item in value]
     if isinstance(value, Budget):
         return {item.name: _field(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if checks.is_mapping(value):
-        return {str(key): _field(item) for key, item in value.items()}
+    if checks.is_list(value) and depth < MOST_DEPTH:
+        return [_field(item, depth + 1) for item in value]
+    if checks.is_mapping(value) and depth < MOST_DEPTH:
+        return {str(key): _field(item, depth + 1) for key, item in value.items()}
     return str(value) if isinstance(value, Decimal) else type(value).__qualname__

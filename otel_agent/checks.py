@@ -208,7 +208,8 @@ def known_keywords(target: F, called: str | None = None) -> F:
 def _unknown(owner: str, keywords: Mapping[str, object], names: list[str]) -> InvalidSetting:
     word = next(word for word in keywords if word not in names)
     allowed = "one of the keywords " + ", ".join(names) + _nearest(word, names)
-    return InvalidSetting(field=f"{owner}.{word}", value=keywords[word], allowed=allowed)
+    # the value may be a secret whose right keyword would have hidden it
+    return InvalidSetting(field=f"{owner}.{word}", value=type(keywords[word]), allowed=allowed)
 
 
 def _nearest(word: object, words: list[str]) -> str:
