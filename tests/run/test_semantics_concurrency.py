@@ -123,7 +123,7 @@ def test_threads_of_other_kinds_are_reached_by_propagate() -> None:
     assert run.result.usage.steps == 1
 
 
-async def test_threads_and_loops_of_other_kinds_are_reached_by_propagate_of_a_coroutine() -> None:
+async def test_threads_of_other_kinds_are_reached_by_propagate_of_a_coroutine() -> None:
     async def work() -> Run | None:
         return current_run()
 

@@ -198,7 +198,7 @@ def test_no_record_of_one_half_takes_the_estimate_for_the_other() -> None:
     assert run.result.usage.estimated
 
 
-def test_a_record_leaves_nothing_estimated() -> None:
+def test_no_record_is_not_a_whole_record() -> None:
     with agent_run() as run:
         ask()
     assert not run.result.usage.estimated
