@@ -6,13 +6,11 @@ What the end of a run means is decided in border.py.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import wrapt
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -24,7 +22,7 @@ from otel_agent.prompts import Prompt
 from otel_agent.run import arguments as given
 from otel_agent.run.border import end_open_runs, end_run
 from otel_agent.run.calls import first_line, fn_name
-from otel_agent.run.drive import Verb, Wrapped, kind_of
+from otel_agent.run.drive import BoundWrapped, Verb, Wrapped, drive, kind_of, through
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.interrupt import arm, disarm
 from otel_agent.run.state import Run, open_runs, opened, plain, run_of
@@ -33,7 +31,7 @@ from otel_agent.telemetry import spans
 from otel_agent.telemetry.instruments import watch_open_runs
 from otel_agent.telemetry.listeners import heard, tell
 from otel_agent.telemetry.pipeline import current_pipeline
-from otel_agent.usage import Listener, RunResult, RunStarted
+from otel_agent.usage import Listener, RunStarted
 
 __all__ = ["AgentFunction", "AgentVerb"]
 
@@ -83,7 +81,7 @@ class AgentVerb(Verb[Run]):
     def __call__(self, fn: Any) -> Any:
         """Decorates an agent."""
         asked = replace(self.asked, name=self.asked.name or fn_name(fn), description=first_line(fn))
-        return AgentFunction(fn, AgentVerb(asked))
+        return drive(AgentVerb(asked), fn, AgentFunction)
 
     # opening
 
@@ -224,19 +222,45 @@ def _oldest_ages() -> dict[str, float]:
 watch_open_runs(_oldest_ages)
 
 
-if TYPE_CHECKING:
-    _Bound = wrapt.BoundFunctionWrapper[Any, Any]
-else:
-    _Bound = wrapt.BoundFunctionWrapper
+class _ResultVerb(AgentVerb):
+    """A run whose call gives a `RunResult`: its own stop and a denial are in it, all else is raised."""
+
+    def end(self, frame: Run, exc: BaseException | None, result: Any = None) -> BaseException | None:
+        other = super().end(frame, exc, result)
+        own = isinstance(other, ToolDenied) or (isinstance(other, AgentStop) and other.run_id == frame.id)
+        return None if own else other
+
+    def returned(self, frame: Run, result: Any) -> Any:
+        return frame.result
+
+    def last(self, frame: Run, result: Any) -> Any:
+        if inspect.isawaitable(result):
+            return super().last(frame, result)
+        exc = _no_single_result(type(result).__name__)
+        self.close(frame, exc, None)
+        raise exc
 
 
-class _BoundAgent(_Bound):
+def _no_single_result(kind: str) -> TypeError:
+    return TypeError(f"this agent gives a {kind}: iterate over it, it has no single result")
+
+
+def _refuse(kind: str) -> Callable[..., Any]:
+    def call(wrapped: Callable[..., Any], *called_with: Any) -> Any:
+        raise _no_single_result(kind)
+
+    return call
+
+
+class _BoundAgent(BoundWrapped):
     """A decorated method of one object, or of a class."""
 
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
-        return _run_any(self._self_parent._self_verb, self.__wrapped__, args, kwargs)
+        """Runs the agent and gives a `RunResult`; its own stop, or a denial, is in `.error` rather than raised."""
+        return self._self_parent._self_run(self.__wrapped__, None, args, kwargs)
 
     def using(self, /, **keywords: Any) -> Any:
+        """Gives the same agent with other keywords of `agent_run` for the calls made through it."""
         return AgentFunction(self.__wrapped__, using(self._self_parent._self_verb, keywords))
 
 
@@ -245,9 +269,15 @@ class AgentFunction(Wrapped):
 
     __bound_function_wrapper__ = _BoundAgent
 
+    def __init__(self, wrapped: Any, verb: AgentVerb) -> None:
+        super().__init__(wrapped, verb)
+        kind = kind_of(wrapped)
+        steps = kind.endswith("generator")
+        self._self_run = _refuse(kind) if steps else through(_ResultVerb(verb.asked), wrapped)
+
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Runs the agent and gives a `RunResult`; its own stop, or a denial, is in `.error` rather than raised."""
-        return _run_any(self._self_verb, self.__wrapped__, args, kwargs)
+        return self._self_run(self.__wrapped__, None, args, kwargs)
 
     def using(self, /, **keywords: Any) -> Any:
         """Gives the same agent with other keywords of `agent_run` for the calls made through it."""
@@ -276,49 +306,3 @@ def using(verb: AgentVerb, keywords: dict[str, Any]) -> AgentVerb:
 
     using(**keywords)
     return AgentVerb.of("using", verb.asked, **keywords)
-
-
-def _run_any(verb: AgentVerb, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    match kind_of(wrapped):
-        case "plain":
-            return _run(verb, wrapped, args, kwargs)
-        case "async":
-            return _arun(verb, wrapped, args, kwargs)
-        case kind:
-            raise TypeError(f"{fn_name(wrapped)} is a {kind}: iterate over it, it has no single result")
-
-
-def _run(verb: AgentVerb, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    run = verb.open(wrapped, args, kwargs)
-    try:
-        output = wrapped(*args, **kwargs)
-    except BaseException as exc:
-        return _own(run, exc, verb.close(run, exc, None))
-    if inspect.iscoroutine(output):
-        return _rest(verb, run, output)
-    verb.close(run, None, output)
-    return run.result
-
-
-async def _arun(verb: AgentVerb, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return await _rest(verb, verb.open(wrapped, args, kwargs), wrapped(*args, **kwargs))
-
-
-async def _rest(verb: AgentVerb, run: Run, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    timer = verb.timer(run)
-    try:
-        async with timer or contextlib.nullcontext():
-            output = await coroutine
-    except BaseException as exc:
-        return _own(run, exc, verb.close(run, exc, None))
-    verb.close(run, None, output)
-    return run.result
-
-
-def _own(run: Run, exc: BaseException, other: BaseException | None) -> RunResult[Any]:
-    """Gives the result for the run's own stop or a denial, and lets all else go on."""
-    if isinstance(other, ToolDenied) or (isinstance(other, AgentStop) and other.run_id == run.id):
-        return run.result
-    if other is None or other is exc:
-        raise exc
-    raise other from exc

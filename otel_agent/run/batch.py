@@ -37,7 +37,7 @@ class BatchVerb(Verb[Batch]):
         super().__init__()
         self.wanted = _wanted(wanted)
 
-    def outcome(self, frame: Batch, result: Any) -> list[Slot]:
+    def entered(self, frame: Batch) -> list[Slot]:
         return frame.slots
 
     def open(self, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import Any, TypeVar
 
@@ -101,8 +102,10 @@ def start_frame(call: C, verb: CallVerb[C], context: Context) -> None:
 
 def fn_name(fn: Any) -> str:
     """Gives the name of a callable."""
-    inner = getattr(fn, "func", fn)
-    return getattr(inner, "__name__", None) or type(inner).__name__
+    while isinstance(fn, (functools.partial, functools.partialmethod)):
+        fn = fn.func
+    name = getattr(fn, "__name__", None)
+    return name if name and isinstance(name, str) else type(fn).__name__
 
 
 def first_line(fn: Any) -> str | None:

@@ -6,27 +6,35 @@ Decides when a frame opens and closes, and in which context each step runs. Know
     open      before the user's code, in its task or thread; may refuse by raising
     close     after it, once, with what was raised or returned; gives back what is to be raised
 
-A generator's frame is active only while its body runs: between two items the consumer's own context is current.
+What runs in steps, generators and streams, is in steps.py; what the garbage collector closes, in collector.py.
 """
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import functools
 import inspect
 import types
-import weakref
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import wrapt
-from opentelemetry import context as otel
 
 from otel_agent import context as ctx
 from otel_agent.context import Frame
+from otel_agent.run.collector import hand_over, thrown_away, watch_collector
+from otel_agent.run.steps import Lasting, asteps, last_for, lasts, named, steps, timed
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["Verb", "Wrapped", "drive", "kind_of"]
+if TYPE_CHECKING:
+    import asyncio
+
+    _Function = wrapt.FunctionWrapper[Any, Any]
+    _Bound = wrapt.BoundFunctionWrapper[Any, Any]
+else:
+    _Function, _Bound = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
+
+__all__ = ["BoundWrapped", "Verb", "Wrapped", "can_be_driven", "drive", "kind_of", "through"]
 
 F = TypeVar("F", bound=Frame)
 
@@ -34,22 +42,40 @@ F = TypeVar("F", bound=Frame)
 class Verb(Generic[F]):
     """What can be put around code: `agent_run`, `llm_call`, `tool_call`."""
 
+    sees_items = False
+    """Whether it wants to be told each item of a generator or stream."""
+
     def __init__(self) -> None:
         self._entered: list[tuple[F, asyncio.Timeout | None]] = []
+        watch_collector()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_entered": []}
 
     def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> F:
         """Opens a frame in the current context, or refuses by raising.
 
         Args:
-            wrapped: the user's callable, bound where it is a method; None for `with` blocks.
+            wrapped: the user's callable; None for `with` blocks.
             args: what it is called with.
             kwargs: what it is called with.
         """
         raise NotImplementedError
 
     def close(self, frame: F, exc: BaseException | None, result: Any) -> BaseException | None:
-        """Closes a frame and gives what is to be raised: None, `exc`, or another in its place."""
+        """Closes a frame and gives what is to be raised: `exc`, or another in its place."""
         raise NotImplementedError
+
+    def end(self, frame: F, exc: BaseException | None, result: Any = None) -> BaseException | None:
+        """Closes a frame and gives what is to be raised, if anything.
+
+        Inside a garbage collection only its context ends at once, all else just after.
+        """
+        if exc is not None and thrown_away(exc):
+            ctx.restore(frame)
+            hand_over(self.close, frame, exc, result)
+            return exc
+        return self.close(frame, exc, result)
 
     def timer(self, frame: F) -> asyncio.Timeout | None:
         """Gives the timer that interrupts an async frame, or None."""
@@ -62,18 +88,26 @@ class Verb(Generic[F]):
     def saw_item(self, frame: F, item: Any) -> None:
         """Is told each item of a generator or stream."""
 
-    def outcome(self, frame: F, result: Any) -> Any:
+    def last(self, frame: F, result: Any) -> Any:
+        """Lets a frame last for what was returned, and gives what is returned in its place."""
+        return last_for(self, frame, result)
+
+    def returned(self, frame: F, result: Any) -> Any:
+        """Gives what a call returns, once its frame is closed."""
+        return result
+
+    def entered(self, frame: F) -> Any:
         """Gives what `with ... as` binds to."""
         return frame
 
     def __enter__(self) -> Any:
         frame = self.open(None, (), {})
         self._entered.append((frame, None))
-        return self.outcome(frame, None)
+        return self.entered(frame)
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: object) -> None:
         frame, _ = self._leave()
-        other = self.close(frame, exc, None)
+        other = self.end(frame, exc)
         if other is not None and other is not exc:
             raise other from exc
 
@@ -83,7 +117,7 @@ class Verb(Generic[F]):
         if timer is not None:
             await timer.__aenter__()
         self._entered.append((frame, timer))
-        return self.outcome(frame, None)
+        return self.entered(frame)
 
     async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: Any) -> None:
         frame, timer = self._leave()
@@ -93,355 +127,254 @@ class Verb(Generic[F]):
             except TimeoutError:
                 if not timer.expired():
                     raise
-        other = self.close(frame, exc, None)
+        other = self.end(frame, exc)
         if other is not None and other is not exc:
             raise other from exc
 
     def _leave(self) -> tuple[F, asyncio.Timeout | None]:
         """Finds the entry that this exit belongs to: one verb may be entered many times at once."""
-        inner = ctx.current_frame()
+        entered = self._entered
+        found = entered[-1]
+        inner = ctx.current_frame() if len(entered) > 1 else None
         while inner is not None:
-            for i in range(len(self._entered) - 1, -1, -1):
-                if self._entered[i][0] is inner:
-                    return self._entered.pop(i)
+            mine = [entry for entry in entered if entry[0] is inner]
+            if mine:
+                found = mine[0]
+                break
             inner = inner.above
-        return self._entered.pop()
+        entered.remove(found)
+        return found
 
 
-if TYPE_CHECKING:
-    _Function = wrapt.FunctionWrapper[Any, Any]
-    _Proxy = wrapt.ObjectProxy[Any]
-else:
-    _Function, _Proxy = wrapt.FunctionWrapper, wrapt.ObjectProxy
+# around a callable
 
 
-class Wrapped(_Function):
-    """A user's callable with a verb around it; it looks and pickles like the callable itself."""
+def drive(verb: Verb[Any], fn: Any, proxy: type[Wrapped] | None = None) -> Any:
+    """Puts a verb around a callable.
 
-    def __init__(self, wrapped: Any, verb: Any) -> None:
-        if not callable(getattr(wrapped, "__func__", wrapped)):  # a classmethod itself cannot be called
-            raise InvalidSetting(field="what is decorated", value=wrapped, allowed="a function, or what can be called")
-        super().__init__(wrapped, _DRIVERS[kind_of(wrapped)](verb))
-        self._self_verb = verb
+    Args:
+        verb: what goes around it.
+        fn: a function, method, class or any other callable, also a `staticmethod`, `classmethod` or `partialmethod`.
+        proxy: gives what is returned methods of its own. Without it, a plain function becomes a plain function again,
+            which is called and bound faster than any proxy.
 
-    def __reduce__(self) -> Any:
-        return self.__wrapped__.__qualname__
+    Raises:
+        InvalidSetting: it cannot be called.
+    """
+    if inspect.isclass(fn):
+        return _around_class(verb, fn)
+    if proxy is None and isinstance(fn, (staticmethod, classmethod)):
+        return _kind(fn)(drive(verb, _inside(fn)))
+    if proxy is None and type(fn) is types.FunctionType and kind_of(fn) == "plain":
+        return functools.update_wrapper(_function(verb, fn), fn)
+    return (proxy or Wrapped)(fn, verb)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.__reduce__()
+
+def can_be_driven(fn: Any) -> bool:
+    """Tells whether something can be called, or gives a class something that can be called."""
+    return callable(fn) or isinstance(fn, (classmethod, functools.partialmethod))
+
+
+_AROUND = (functools.partial, functools.partialmethod, staticmethod, classmethod)
+
+
+def function_of(fn: Any) -> Any:
+    """Gives the function behind a callable: what partials, descriptors and objects with `__call__` call in the end."""
+    function = fn
+    while isinstance(function, _AROUND):
+        function = _inside(function)
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return getattr(_kind(function), "__call__", function)  # noqa: B004
+
+
+def _inside(descriptor: Any) -> Any:
+    return descriptor.__func__ if hasattr(descriptor, "__func__") else descriptor.func
+
+
+def _kind(thing: object) -> Any:
+    return type(thing)
 
 
 def kind_of(fn: Any) -> str:
     """Tells how a callable runs: "async generator", "generator", "async" or "plain"."""
-    while isinstance(fn, (functools.partial, staticmethod, classmethod)):
-        fn = fn.func if isinstance(fn, functools.partial) else fn.__func__
-    if not (inspect.isroutine(fn) or inspect.isclass(fn)):
-        fn = getattr(type(fn), "__call__", fn)  # noqa: B004
+    fn = function_of(fn)
     if inspect.isasyncgenfunction(fn):
         return "async generator"
-    if inspect.isgeneratorfunction(fn):
-        return "generator"
+    if inspect.isgeneratorfunction(fn):  # a coroutine in the old style is a generator too, but one to be awaited
+        return "plain" if fn.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE else "generator"
     return "async" if inspect.iscoroutinefunction(fn) else "plain"
 
 
-def drive(verb: Verb[Any], fn: Any) -> Any:
-    """Puts a verb around a callable."""
-    return Wrapped(fn, verb)
+class BoundWrapped(_Bound):
+    """A decorated method of one object, or of a class."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        owner = getattr(self.__wrapped__, "__self__", None)
+        return getattr, (self._self_owner if owner is None else owner, self.__wrapped__.__name__)
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        bound = inspect.ismethod(self.__wrapped__)
+        return getattr(copy.deepcopy(self.__self__, memo), self.__wrapped__.__name__) if bound else self
 
 
-def _plain(verb: Verb[Any]) -> Callable[..., Any]:
+class Wrapped(_Function):
+    """A user's callable with a verb around it; it looks, is copied and is pickled like the callable itself."""
+
+    __bound_function_wrapper__ = BoundWrapped
+
+    def __init__(self, wrapped: Any, verb: Any) -> None:
+        if not can_be_driven(wrapped):
+            raise InvalidSetting(field="what is decorated", value=wrapped, allowed="a function, or what can be called")
+        super().__init__(wrapped, through(verb, wrapped))
+        self._self_verb = verb
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        wrapped = self.__wrapped__
+        global_name = hasattr(wrapped, "__qualname__") and not inspect.ismethod(wrapped)
+        return wrapped.__qualname__ if global_name else (type(self), (wrapped, self._self_verb))
+
+    def __copy__(self) -> Any:
+        return self._self_around(copy.copy(self.__wrapped__))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return self._self_around(copy.deepcopy(self.__wrapped__, memo))
+
+    def _self_around(self, wrapped: Any) -> Any:
+        return self if wrapped is self.__wrapped__ else type(self)(wrapped, self._self_verb)
+
+
+def _function(verb: Verb[Any], fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a plain function around a plain function: the way that most calls take, in as few steps as it goes."""
     open_frame, close = verb.open, verb.close
 
-    def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        frame = open_frame(wrapped, args, kwargs)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        frame = open_frame(fn, args, kwargs)
         try:
-            result = wrapped(*args, **kwargs)
+            result = fn(*args, **kwargs)
         except BaseException as exc:
-            other = close(frame, exc, None)
-            if other is exc or other is None:
+            other = verb.end(frame, exc)
+            if other is None or other is exc:
                 raise
             raise other from exc
-        if type(result) in _LATER or verb.is_stream(result):
-            return _later(verb, frame, result)
+        if lasts(verb, result):
+            return verb.last(frame, result)
         close(frame, None, result)
         return result
 
     return call
 
 
-def _async(verb: Verb[Any]) -> Callable[..., Any]:
+def through(verb: Verb[Any], fn: Any) -> Callable[..., Any]:
+    """Gives what a proxy calls: with what it wraps, bound where it is a method, and with the arguments."""
+    return _DRIVERS[kind_of(fn)](verb, function_of(fn))
+
+
+def _plain(verb: Verb[Any], like: Any) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _await(verb, wrapped, args, kwargs)
+        frame = verb.open(wrapped, args, kwargs)
+        try:
+            result = wrapped(*args, **kwargs)
+        except BaseException as exc:
+            other = verb.end(frame, exc)
+            if other is exc:
+                raise
+            if other is not None:
+                raise other from exc
+            return verb.returned(frame, None)
+        if lasts(verb, result):
+            return verb.last(frame, result)
+        verb.close(frame, None, result)
+        return verb.returned(frame, result)
+
+    return call
+
+
+def _async(verb: Verb[Any], like: Any) -> Callable[..., Any]:
+    def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return named(_await(verb, wrapped, args, kwargs), like)
 
     return call
 
 
 async def _await(verb: Verb[Any], wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     frame = verb.open(wrapped, args, kwargs)
-    timer = verb.timer(frame)
     try:
-        result = await wrapped(*args, **kwargs) if timer is None else await _timed(timer, wrapped, args, kwargs)
+        timer = verb.timer(frame)
+        step = functools.partial(wrapped, *args, **kwargs)
+        result = await (step() if timer is None else timed(timer, step))
     except BaseException as exc:
-        other = verb.close(frame, exc, None)
-        if other is exc or other is None:
+        other = verb.end(frame, exc)
+        if other is exc:
             raise
-        raise other from exc
-    if type(result) in _LATER or verb.is_stream(result):
-        return _later(verb, frame, result)
-    verb.close(frame, None, result)
-    return result
-
-
-async def _timed(
-    timer: asyncio.Timeout, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    async with timer:
-        return await wrapped(*args, **kwargs)
-
-
-class _Start(NamedTuple):
-    """A frame that was opened for a generator or stream, what it iterates, and the context inside."""
-
-    frame: Any
-    inner: Any
-    inside: otel.Context
-
-
-def _started(
-    verb: Verb[Any], wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Callable[[], _Start]:
-    def start() -> _Start:
-        frame = verb.open(wrapped, args, kwargs)
-        try:
-            inner = wrapped(*args, **kwargs)
-        except BaseException as exc:
-            other = verb.close(frame, exc, None)
-            if other is exc or other is None:
-                raise
+        if other is not None:
             raise other from exc
-        return _Start(frame, inner, _set_aside(frame))
-
-    return start
-
-
-def _set_aside(frame: Frame) -> otel.Context:
-    """Leaves a frame's context without closing the frame, and gives it back for later."""
-    inside = otel.get_current()
-    ctx.restore(frame)
-    return inside
+        return verb.returned(frame, None)
+    if lasts(verb, result):
+        return verb.last(frame, result)
+    verb.close(frame, None, result)
+    return verb.returned(frame, result)
 
 
-def _generator(verb: Verb[Any]) -> Callable[..., Any]:
+def _generator(verb: Verb[Any], like: Any) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _steps(verb, _started(verb, wrapped, args, kwargs))
+        inner = wrapped(*args, **kwargs)
+        return named(steps(lambda: Lasting(verb, verb.open(wrapped, args, kwargs), inner)), like)
 
     return call
 
 
-def _steps(verb: Verb[Any], start: Callable[[], _Start]) -> Generator[Any, Any, Any]:
-    """Runs a generator or stream inside its frame, item by item."""
-    frame, inner, inside = start()
-    advance: Callable[[], Any] = inner.__next__
-    get_current, attach, saw_item = otel.get_current, otel.attach, verb.saw_item
-    try:
-        while True:
-            frame.before = get_current()
-            attach(inside)
-            try:
-                item = advance()
-            finally:
-                inside = get_current()
-                attach(frame.before)
-            saw_item(frame, item)
-            advance = inner.__next__
-            try:
-                sent = yield item
-                if sent is not None:
-                    advance = functools.partial(inner.send, sent)
-            except GeneratorExit:
-                _close_inner(inside, inner)
-                raise
-            except BaseException as exc:
-                if not hasattr(inner, "throw"):
-                    raise
-                advance = functools.partial(inner.throw, exc)
-    except StopIteration as end:
-        verb.close(frame, None, end.value)
-        return end.value
-    except BaseException as exc:
-        other = verb.close(frame, exc, None)
-        if other is exc or other is None:
-            raise
-        raise other from exc
-
-
-def _close_inner(inside: otel.Context, inner: Any) -> None:
-    close = getattr(inner, "close", None)
-    if close is None:
-        return
-    before = ctx.activate(inside)
-    try:
-        close()
-    finally:
-        otel.attach(before)
-
-
-def _async_generator(verb: Verb[Any]) -> Callable[..., Any]:
+def _async_generator(verb: Verb[Any], like: Any) -> Callable[..., Any]:
     def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return _asteps(verb, _started(verb, wrapped, args, kwargs))
+        inner = wrapped(*args, **kwargs)
+        return named(asteps(lambda: Lasting(verb, verb.open(wrapped, args, kwargs), inner)), like)
 
     return call
 
 
-async def _asteps(verb: Verb[Any], start: Callable[[], _Start]) -> AsyncGenerator[Any, Any]:
-    """Runs an async generator or stream inside its frame, item by item."""
-    frame, inner, inside = start()
-    advance: Callable[[], Any] = inner.__anext__
-    try:
-        while True:
-            frame.before = otel.get_current()
-            otel.attach(inside)
-            try:
-                timer = verb.timer(frame)
-                item = await advance() if timer is None else await _timed(timer, advance, (), {})
-            finally:
-                inside = otel.get_current()
-                otel.attach(frame.before)
-            verb.saw_item(frame, item)
-            advance = inner.__anext__
-            try:
-                sent = yield item
-                if sent is not None:
-                    advance = functools.partial(inner.asend, sent)
-            except GeneratorExit:
-                await _aclose_inner(inside, inner)
-                raise
-            except BaseException as exc:
-                if not hasattr(inner, "athrow"):
-                    raise
-                advance = functools.partial(inner.athrow, exc)
-    except StopAsyncIteration:
-        verb.close(frame, None, None)
-    except BaseException as exc:
-        other = verb.close(frame, exc, None)
-        if other is exc or other is None:
-            raise
-        raise other from exc
-
-
-async def _aclose_inner(inside: otel.Context, inner: Any) -> None:
-    close = getattr(inner, "aclose", None) or getattr(inner, "close", None)
-    if close is None:
-        return
-    before = ctx.activate(inside)
-    try:
-        closing = close()
-        if inspect.isawaitable(closing):
-            await closing
-    finally:
-        otel.attach(before)
-
-
-_DRIVERS: dict[str, Callable[[Verb[Any]], Callable[..., Any]]] = {
+_DRIVERS: dict[str, Callable[[Verb[Any], Any], Callable[..., Any]]] = {
     "plain": _plain,
     "async": _async,
     "generator": _generator,
     "async generator": _async_generator,
 }
 
-# what a plain function may return that has yet to run
 
-_LATER = frozenset({types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType})
-
-
-def _later(verb: Verb[Any], frame: Any, result: Any) -> Any:
-    """Lets the frame last for what was returned: a coroutine, a generator or a stream."""
-    start = _Start(frame, result, _set_aside(frame))
-    match result:
-        case types.CoroutineType():
-            rest: Any = _await_rest(verb, start)
-        case types.GeneratorType():
-            rest = _steps(verb, lambda: start)
-        case types.AsyncGeneratorType():
-            rest = _asteps(verb, lambda: start)
-        case _:
-            rest = _Stream(verb, start)
-    weakref.finalize(rest, verb.close, frame, None, None).atexit = False
-    return rest
+# around a class
 
 
-async def _await_rest(verb: Verb[Any], start: _Start) -> Any:
-    frame, rest, inside = start
-    frame.before = ctx.activate(inside)
-    timer = verb.timer(frame)
+def _around_class(verb: Verb[Any], cls: Any) -> Any:
+    """Puts a verb around the making of a class's objects; the class stays the same object, so that all else holds.
+
+    What cannot be changed, as the built-in classes, gets a proxy.
+    """
     try:
-        result = await rest if timer is None else await _timed(timer, lambda: rest, (), {})
-    except BaseException as exc:
-        other = verb.close(frame, exc, None)
-        if other is exc or other is None:
-            raise
-        raise other from exc
-    verb.close(frame, None, result)
-    return result
+        if cls.__init__ is object.__init__ and cls.__new__ is not object.__new__:
+            cls.__new__ = drive(verb, cls.__dict__.get("__new__") or _inherited_new(cls))
+        else:
+            cls.__init__ = drive(verb, cls.__dict__.get("__init__") or _inherited_init(cls))
+    except TypeError:
+        return Wrapped(cls, verb)
+    return cls
 
 
-class _Stream(_Proxy):
-    """A stream object whose iteration runs inside the frame; all else of it is the stream's own."""
+def _inherited_init(cls: Any) -> Any:
+    @functools.wraps(cls.__init__)
+    def init(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        cast(Any, super(cls, self)).__init__(*args, **kwargs)
 
-    def __init__(self, verb: Verb[Any], start: _Start) -> None:
-        super().__init__(start.inner)
-        self._self_verb = verb
-        self._self_start = start
-        self._self_steps: Any = None
+    if cls.__init__ is object.__init__:  # which says of itself that it takes anything
+        like: Any = init
+        like.__signature__ = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)])
+    return init
 
-    def _self_iterate(self, steps: Callable[..., Any]) -> Any:
-        if self._self_steps is None:
-            self._self_steps = steps(self._self_verb, lambda: self._self_start)
-        return self._self_steps
 
-    def __iter__(self) -> Any:
-        return self
+def _inherited_new(cls: Any) -> Any:
+    @functools.wraps(cls.__new__)
+    def new(kind: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return cast(Any, super(cls, kind)).__new__(kind, *args, **kwargs)
 
-    def __next__(self) -> Any:
-        return next(self._self_iterate(_steps))
-
-    def __aiter__(self) -> Any:
-        return self
-
-    async def __anext__(self) -> Any:
-        return await anext(self._self_iterate(_asteps))
-
-    def __enter__(self) -> Any:
-        self.__wrapped__.__enter__()
-        return self
-
-    def __exit__(self, *exc: Any) -> Any:
-        self._self_end()
-        return self.__wrapped__.__exit__(*exc)
-
-    async def __aenter__(self) -> Any:
-        await self.__wrapped__.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: Any) -> Any:
-        await self._self_aend()
-        return await self.__wrapped__.__aexit__(*exc)
-
-    def close(self) -> Any:
-        """Closes the stream and ends its frame."""
-        if hasattr(self.__wrapped__, "__anext__"):
-            return self._self_aclose()
-        self._self_end()
-        return self.__wrapped__.close()
-
-    def _self_end(self) -> None:
-        self._self_iterate(_steps).close()
-        self._self_verb.close(self._self_start.frame, None, None)
-
-    async def _self_aend(self) -> None:
-        await self._self_iterate(_asteps).aclose()
-        self._self_verb.close(self._self_start.frame, None, None)
-
-    async def _self_aclose(self) -> None:
-        await self._self_aend()
-        await self.__wrapped__.close()
+    return staticmethod(new)

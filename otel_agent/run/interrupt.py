@@ -13,6 +13,7 @@ from types import FrameType
 from otel_agent import context as ctx
 from otel_agent import semconv
 from otel_agent.budget import NANO, NO_LIMIT
+from otel_agent.run import drive, steps
 from otel_agent.run.calls import Call
 from otel_agent.run.state import Run
 from otel_agent.telemetry import spans
@@ -22,7 +23,7 @@ __all__ = ["arm", "disarm"]
 
 COME_BACK_SECONDS = 0.005
 _OURS = ("otel_agent.", "opentelemetry.")
-_CALLS_USER_CODE = {("otel_agent.run.drive", None), ("otel_agent.run.agent", "_run")}
+_CALLS_USER_CODE = {drive.__name__, steps.__name__}
 
 _armed: list[Run] = []
 
@@ -78,9 +79,7 @@ def _in_user_code(frame: FrameType | None) -> bool:
     while frame is not None:
         module = str(frame.f_globals.get("__name__", "")) + "."
         if module.startswith(_OURS):
-            name = module[:-1]
-            calls = {(name, None), (name, frame.f_code.co_name)} & _CALLS_USER_CODE
-            return bool(calls) and not innermost
+            return module[:-1] in _CALLS_USER_CODE and not innermost
         innermost = False
         frame = frame.f_back
     return True

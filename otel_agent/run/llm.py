@@ -33,7 +33,7 @@ from otel_agent.run.calls import (
     tell_refused,
     tell_started,
 )
-from otel_agent.run.drive import Wrapped
+from otel_agent.run.drive import drive
 from otel_agent.run.state import Run, gives_last_words, plain
 from otel_agent.stop import GROUPS, InvalidSetting, StopCode
 from otel_agent.telemetry import spans
@@ -138,6 +138,7 @@ class LLMVerb(CallVerb[LLMCall]):
     """`llm_call(...)`: a decorator, `with` and `async with` around one call of a model."""
 
     span_kind = SpanKind.CLIENT
+    sees_items = True
     final = False
 
     def __init__(
@@ -174,7 +175,7 @@ class LLMVerb(CallVerb[LLMCall]):
 
     def __call__(self, fn: Any) -> Any:
         """Decorates a function that calls a model and returns its response, or a stream of it."""
-        return Wrapped(fn, self)
+        return drive(self, fn)
 
     # before the call
 

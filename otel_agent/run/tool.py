@@ -33,7 +33,7 @@ from otel_agent.run.calls import (
     tell_refused,
     tell_started,
 )
-from otel_agent.run.drive import Wrapped
+from otel_agent.run.drive import drive
 from otel_agent.run.state import Run, RunFrame, plain
 from otel_agent.stop import InvalidSetting, ToolDenied
 from otel_agent.telemetry import spans
@@ -148,7 +148,7 @@ class ToolVerb(CallVerb[ToolCall]):
             attributes=self.own_attributes,
         )
         verb._prepare(first_line(fn))
-        return Wrapped(fn, verb)
+        return drive(verb, fn)
 
     def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall:
         context = get_current()

@@ -1,0 +1,312 @@
+"""Frames that last for something that runs step by step: generators, streams, coroutines that a function returned.
+
+Such a frame is active only while a step runs. Between two steps the consumer's own context is current, wherever the
+next step happens: in another task, in another thread, or in the garbage collector.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+import wrapt
+from opentelemetry import context as otel
+
+from otel_agent import context as ctx
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from otel_agent.run.drive import Verb
+
+    _Proxy = wrapt.BaseObjectProxy[Any]
+else:
+    _Proxy = wrapt.BaseObjectProxy
+
+__all__ = ["Lasting", "asteps", "last_for", "lasts", "named", "steps", "timed"]
+
+
+class Lasting:
+    """An open frame, set aside until the next step of what it lasts for."""
+
+    __slots__ = ("_ended", "frame", "inner", "inside", "verb")
+
+    def __init__(self, verb: Verb[Any], frame: Any, inner: Any) -> None:
+        self.verb = verb
+        self.frame = frame
+        self.inner = inner
+        self.inside = otel.get_current()
+        self._ended = False
+        ctx.restore(frame)
+
+    def end(self, exc: BaseException | None, result: Any = None) -> BaseException | None:
+        """Ends the frame, once, and gives what is to be raised: None, `exc`, or another in its place."""
+        if self._ended:
+            return exc
+        self._ended = True
+        return self.verb.end(self.frame, exc, result)
+
+    def __del__(self) -> None:
+        """Ends the frame of what nobody can go on with: it was never begun, or its event loop threw it away."""
+        if self._ended:
+            return
+        if inspect.iscoroutine(self.inner):
+            self.inner.close()  # Python has warned already, of the coroutine around it
+        self.end(GeneratorExit())
+
+
+# one step at a time
+
+
+def steps(start: Callable[[], Lasting]) -> Generator[Any, Any, Any]:
+    """Runs a generator, or iterates over a stream, inside a frame.
+
+    Args:
+        start: gives the frame; asked at the first step.
+    """
+    lasting = start()
+    del start  # and with it the arguments
+    frame, inner, inside = lasting.frame, lasting.inner, lasting.inside
+    saw_item = lasting.verb.saw_item if lasting.verb.sees_items else None
+    get_current, attach = otel.get_current, otel.attach
+    step = resume = inner.__next__
+    early = False
+    try:
+        while True:
+            before = get_current()
+            attach(inside)
+            try:
+                item = resume()
+            finally:
+                inside = get_current()
+                attach(before)
+                resume = step
+            if saw_item is not None:
+                saw_item(frame, item)
+            try:
+                sent = yield (item, item := None)[0]  # kept here, an item would live until the next
+                if sent is not None:
+                    resume = partial(inner.send, sent)
+            except BaseException as exc:
+                early = isinstance(exc, GeneratorExit)
+                resume = partial(getattr(inner, "throw", _throw), exc)
+    except StopIteration as end:
+        lasting.end(GeneratorExit() if early else None, end.value)
+        return end.value
+    except BaseException as exc:
+        other = lasting.end(exc)
+        if other is None or other is exc:
+            raise
+        raise other from exc
+
+
+async def asteps(start: Callable[[], Lasting]) -> AsyncGenerator[Any, Any]:
+    """Runs an async generator, or iterates over an async stream, inside a frame.
+
+    Args:
+        start: gives the frame; asked at the first step.
+    """
+    lasting = start()
+    del start  # and with it the arguments
+    frame, inner, inside = lasting.frame, lasting.inner, lasting.inside
+    saw_item = lasting.verb.saw_item if lasting.verb.sees_items else None
+    get_current, attach, timer_of = otel.get_current, otel.attach, lasting.verb.timer
+    step = inner.__anext__
+    resume: Callable[[], Any] = partial(_begin_unseen, step)
+    early = False
+    try:
+        while True:
+            before = get_current()
+            attach(inside)
+            try:
+                timer = timer_of(frame)
+                item = await (resume() if timer is None else timed(timer, resume))
+            finally:
+                inside = get_current()
+                attach(before)
+                resume = step
+            if saw_item is not None:
+                saw_item(frame, item)
+            try:
+                sent = yield (item, item := None)[0]  # kept here, an item would live until the next
+                if sent is not None:
+                    resume = partial(inner.asend, sent)
+            except BaseException as exc:
+                early = isinstance(exc, GeneratorExit)
+                resume = partial(getattr(inner, "athrow", _athrow), exc)
+    except StopAsyncIteration:
+        lasting.end(GeneratorExit() if early else None)
+    except BaseException as exc:
+        other = lasting.end(exc)
+        if other is None or other is exc:
+            raise
+        raise other from exc
+
+
+def _throw(exc: BaseException) -> Any:
+    """Stands for the `throw` of what has none."""
+    raise exc
+
+
+async def _athrow(exc: BaseException) -> Any:
+    raise exc
+
+
+def _begin_unseen(step: Callable[[], Any]) -> Any:
+    """Begins an async generator unknown to the event loop, which would close it beside the one around it."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, _leave)
+    try:
+        return step()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _leave(generator: object) -> None:
+    """Stands for an event loop that closes nothing."""
+
+
+async def timed(timer: asyncio.Timeout, step: Callable[[], Any]) -> Any:
+    """Awaits one step until a timer ends it."""
+    async with timer:
+        return await step()
+
+
+def named(steps: Any, like: Any) -> Any:
+    """Gives a generator or coroutine the name of a callable, or of another generator or coroutine."""
+    name = getattr(like, "__name__", None)
+    if isinstance(name, str):
+        steps.__name__, steps.__qualname__ = name, getattr(like, "__qualname__", name)
+    return steps
+
+
+# what a function may return that has yet to run
+
+
+def lasts(verb: Verb[Any], result: Any) -> bool:
+    """Tells whether a frame lasts for what a function returned."""
+    return _kind(result) in _KINDS or verb.is_stream(result)
+
+
+def last_for(verb: Verb[Any], frame: Any, result: Any) -> Any:
+    """Lets a frame last for what a function returned, and gives what is returned in its place."""
+    return _KINDS.get(_kind(result), _stream)(Lasting(verb, frame, result))
+
+
+def _kind(result: object) -> int:
+    """Gives the identity of a class; not all can be hashed."""
+    return id(type(result))
+
+
+def _coroutine(lasting: Lasting) -> Any:
+    return named(_rest(lasting), lasting.inner)
+
+
+def _generator(lasting: Lasting) -> Any:
+    if inspect.isawaitable(lasting.inner):  # a coroutine in the old style
+        return _coroutine(lasting)
+    return named(steps(lambda: lasting), lasting.inner)
+
+
+def _async_generator(lasting: Lasting) -> Any:
+    return named(asteps(lambda: lasting), lasting.inner)
+
+
+def _stream(lasting: Lasting) -> Any:
+    kind = cast(Any, type(lasting.inner))
+    if not hasattr(kind, "__anext__"):
+        return _SyncStream(lasting)
+    return _EitherStream(lasting) if hasattr(kind, "__next__") else _AsyncStream(lasting)
+
+
+async def _rest(lasting: Lasting) -> Any:
+    """Awaits a coroutine inside a frame."""
+    frame, inner = lasting.frame, lasting.inner
+    frame.before = ctx.activate(lasting.inside)
+    try:
+        timer = lasting.verb.timer(frame)
+        result = await (inner if timer is None else timed(timer, lambda: inner))
+    except BaseException as exc:
+        other = lasting.end(exc)
+        if other is exc:
+            raise
+        if other is not None:
+            raise other from exc
+        return lasting.verb.returned(frame, None)
+    lasting.end(None, result)
+    return lasting.verb.returned(frame, result)
+
+
+class _Stream(_Proxy):
+    """A stream object that is read inside a frame; all else of it is its own."""
+
+    def __init__(self, lasting: Lasting) -> None:
+        super().__init__(lasting.inner)
+        self._self_lasting = lasting
+        self._self_steps: Any = None
+
+    def _self_read(self, steps: Callable[[Callable[[], Lasting]], Any]) -> Any:
+        if self._self_steps is None:
+            lasting = self._self_lasting
+            self._self_steps = steps(lambda: lasting)
+        return self._self_steps
+
+    def _self_close(self, close: Callable[..., Any], *args: Any) -> Any:
+        self._self_lasting.end(GeneratorExit())
+        return close(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.__wrapped__, name)
+        return partial(self._self_close, found) if name in ("close", "aclose") else found
+
+    def __enter__(self) -> Any:
+        self.__wrapped__.__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> Any:
+        return self._self_close(self.__wrapped__.__exit__, *exc)
+
+    async def __aenter__(self) -> Any:
+        await self.__wrapped__.__aenter__()
+        return self
+
+    def __aexit__(self, *exc: Any) -> Any:
+        return self._self_close(self.__wrapped__.__aexit__, *exc)
+
+
+class _SyncStream(_Stream):
+    """A stream that is read with `for`."""
+
+    def __iter__(self) -> Any:
+        return self._self_read(steps)
+
+    def __next__(self) -> Any:
+        return next(self._self_read(steps))
+
+
+class _AsyncStream(_Stream):
+    """A stream that is read with `async for`."""
+
+    def __aiter__(self) -> Any:
+        return self._self_read(asteps)
+
+    async def __anext__(self) -> Any:
+        return await anext(self._self_read(asteps))
+
+
+class _EitherStream(_SyncStream, _AsyncStream):
+    """A stream that is read with either."""
+
+
+_KINDS: dict[int, Callable[[Lasting], Any]] = {
+    id(types.CoroutineType): _coroutine,
+    id(types.GeneratorType): _generator,
+    id(types.AsyncGeneratorType): _async_generator,
+    id(_SyncStream): _SyncStream,
+    id(_AsyncStream): _AsyncStream,
+    id(_EitherStream): _EitherStream,
+}
