@@ -199,7 +199,7 @@ class TestInterrupt:
             with subprocess.Popen(
                 command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             ) as process:
-                server.ledger.wait_for(1, timeout=60)
+                server.ledger.wait_for(1, timeout=20)
                 began = time.monotonic()
                 process.send_signal(number)
                 _, err = process.communicate(timeout=60)
