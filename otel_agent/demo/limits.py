@@ -6,6 +6,7 @@ Decides which limits can be changed, how their values are written, and that a ru
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -56,10 +57,8 @@ def limited(scenario: Scenario, limits: Mapping[str, Any]) -> Scenario:
 
 
 def _number(name: str, value: str) -> float:
-    try:
+    with suppress(ValueError):
         return int(value)
-    except ValueError:
-        pass
     try:
         return float(value)
     except ValueError:
