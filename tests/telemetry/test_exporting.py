@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 import time
@@ -18,29 +17,15 @@ from opentelemetry.trace import format_trace_id
 from otel_agent.telemetry.exporting import Builder, Exporter, Exports, Job, Throttle
 from otel_agent.telemetry.variables import SIGNALS, Given, Signal, Variables
 from tests.support.otlp import OtlpReceiver, attributes
+from tests.support.process import as_new
 
 Build = Callable[..., Exports]
-OUTAGE = ("opentelemetry.exporter.", "otel_agent", "opentelemetry.sdk._shared_internal")
 
 
 @pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
-def filters_of_one_test() -> Iterator[None]:
-    """Takes back what the throttle of one process leaves on the loggers of the next one, which is the next test."""
-    before = {name: list(logger.filters) for name, logger in loggers()}
-    yield
-    for name, logger in loggers():
-        logger.filters[:] = before.get(name, [])
-
-
-def loggers() -> list[tuple[str, logging.Logger]]:
-    known = logging.Logger.manager.loggerDict
-    return [(name, each) for name, each in list(known.items()) if isinstance(each, logging.Logger)]
+def new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with as_new(monkeypatch):
+        yield
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from otel_agent.telemetry.exporting import Builder
 from otel_agent.telemetry.providers import Installed, flush, install, shutdown
 from otel_agent.telemetry.variables import SIGNALS, Given, Variables
 from tests.support.otlp import OtlpReceiver
+from tests.support.process import as_new
 
 ROOT = Path(__file__).parent.parent.parent
 DEAD = "http://127.0.0.1:9"
@@ -688,11 +689,10 @@ class TestFlushAndShutdown:
 
     @pytest.fixture(autouse=True)
     def state(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        for name in [name for name in os.environ if name.startswith("OTEL_")]:
-            monkeypatch.delenv(name)
         monkeypatch.setattr(providers, "_state", providers._State())
-        yield
-        shutdown(0)
+        with as_new(monkeypatch):
+            yield
+            shutdown(0)
 
     def build(self, backend: OtlpReceiver) -> None:
         builder = Builder(Variables(), Given(endpoint=backend.endpoint))

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 import pytest
 
 from otel_agent.telemetry.variables import Given, Signal, Variables, is_header, is_target, is_url, shown_url
+from tests.support.process import as_new
 
 HTTP = "http/protobuf"
 NOTHING = Given()
 
 
 @pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
-        monkeypatch.delenv(name)
+def new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with as_new(monkeypatch):
+        yield
 
 
 @pytest.fixture
