@@ -23,7 +23,7 @@ import wrapt
 from otel_agent import context as ctx
 from otel_agent.context import Frame
 from otel_agent.run.collector import hand_over, thrown_away, watch_collector
-from otel_agent.run.steps import Lasting, asteps, last_for, lasts, named, steps, timed
+from otel_agent.run.steps import PLAIN, Lasting, asteps, is_named_stream, last_for, lasts, named, steps, timed
 from otel_agent.stop import InvalidSetting
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 else:
     _Function, _Bound = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
 
-__all__ = ["BoundWrapped", "Verb", "Wrapped", "can_be_driven", "drive", "kind_of", "through"]
+__all__ = ["BoundWrapped", "Verb", "Wrapped", "can_be_driven", "drive", "kind_of", "own_parameter", "through"]
 
 F = TypeVar("F", bound=Frame)
 
@@ -83,7 +83,7 @@ class Verb(Generic[F]):
 
     def is_stream(self, result: Any) -> bool:
         """Tells whether a returned object is a stream that the frame lasts for."""
-        return False
+        return is_named_stream(result)
 
     def saw_item(self, frame: F, item: Any) -> None:
         """Is told each item of a generator or stream."""
@@ -163,7 +163,7 @@ def drive(verb: Verb[Any], fn: Any, proxy: type[Wrapped] | None = None) -> Any:
     """
     if inspect.isclass(fn):
         return _around_class(verb, fn)
-    if proxy is None and isinstance(fn, (staticmethod, classmethod)):
+    if proxy is None and isinstance(fn, _METHODS):
         return _kind(fn)(drive(verb, _inside(fn)))
     if proxy is None and type(fn) is types.FunctionType and kind_of(fn) == "plain":
         return functools.update_wrapper(_function(verb, fn), fn)
@@ -175,7 +175,8 @@ def can_be_driven(fn: Any) -> bool:
     return callable(fn) or isinstance(fn, (classmethod, functools.partialmethod))
 
 
-_AROUND = (functools.partial, functools.partialmethod, staticmethod, classmethod)
+_METHODS: Any = (staticmethod, classmethod)
+_AROUND = (functools.partial, functools.partialmethod, *_METHODS)
 
 
 def function_of(fn: Any) -> Any:
@@ -194,6 +195,15 @@ def _inside(descriptor: Any) -> Any:
 
 def _kind(thing: object) -> Any:
     return type(thing)
+
+
+def own_parameter(fn: Any) -> str | None:
+    """Gives the name under which a method gets its object, or None for what is no method, or is bound already."""
+    inside, _, _ = getattr(fn, "__qualname__", "").rpartition(".")
+    if type(fn) is not types.FunctionType or not inside or inside.endswith("<locals>"):
+        return None
+    first = fn.__code__.co_varnames[:1]
+    return first[0] if first in (("self",), ("cls",)) else None
 
 
 def kind_of(fn: Any) -> str:
@@ -254,13 +264,13 @@ def _function(verb: Verb[Any], fn: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         frame = open_frame(fn, args, kwargs)
         try:
-            result = fn(*args, **kwargs)
+            result: object = fn(*args, **kwargs)
         except BaseException as exc:
             other = verb.end(frame, exc)
             if other is None or other is exc:
                 raise
             raise other from exc
-        if lasts(verb, result):
+        if id(type(result)) not in PLAIN and lasts(verb, result):
             return verb.last(frame, result)
         close(frame, None, result)
         return result

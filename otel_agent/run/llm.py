@@ -6,7 +6,7 @@ account is settled, the span closes, the instruments record.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from otel_agent.run.calls import (
 )
 from otel_agent.run.drive import drive
 from otel_agent.run.state import Run, gives_last_words, plain
+from otel_agent.run.steps import is_iterator
 from otel_agent.stop import GROUPS, InvalidSetting, StopCode
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import warn_once
@@ -284,7 +285,7 @@ class LLMVerb(CallVerb[LLMCall]):
     # after the call
 
     def is_stream(self, result: Any) -> bool:
-        return isinstance(result, (Iterator, AsyncIterator))
+        return is_iterator(result)
 
     def saw_item(self, frame: LLMCall, item: Any) -> None:
         if frame.stream is None:

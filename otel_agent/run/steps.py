@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 else:
     _Proxy = wrapt.BaseObjectProxy
 
-__all__ = ["Lasting", "asteps", "last_for", "lasts", "named", "steps", "timed"]
+__all__ = [
+    "PLAIN",
+    "Lasting",
+    "asteps",
+    "is_iterator",
+    "is_named_stream",
+    "last_for",
+    "lasts",
+    "named",
+    "steps",
+    "timed",
+]
 
 
 class Lasting:
@@ -192,14 +203,36 @@ def lasts(verb: Verb[Any], result: Any) -> bool:
     return _kind(result) in _KINDS or verb.is_stream(result)
 
 
+def is_iterator(result: object) -> bool:
+    """Tells whether something is read item by item; a mock, which has every method, is not."""
+    kind = type(result)
+    try:
+        return hasattr(kind, "__next__" if hasattr(kind, "__iter__") else "__anext__") and kind.__module__ != _MOCKS
+    except Exception:
+        return False
+
+
+def is_named_stream(result: object) -> bool:
+    """Tells whether something is read item by item and calls itself a stream, as those of all SDKs do."""
+    try:
+        return type(result).__name__.endswith("Stream") and is_iterator(result)
+    except Exception:
+        return False
+
+
 def last_for(verb: Verb[Any], frame: Any, result: Any) -> Any:
     """Lets a frame last for what a function returned, and gives what is returned in its place."""
     return _KINDS.get(_kind(result), _stream)(Lasting(verb, frame, result))
 
 
 def _kind(result: object) -> int:
-    """Gives the identity of a class; not all can be hashed."""
+    """Gives the identity of a class; not all classes can be hashed."""
     return id(type(result))
+
+
+PLAIN = frozenset(map(id, (type(None), bool, bytes, dict, float, int, list, str, tuple)))
+"""The identities of the classes of which most results are; a frame lasts for none of them."""
+_MOCKS = "unittest.mock"
 
 
 def _coroutine(lasting: Lasting) -> Any:

@@ -33,7 +33,7 @@ from otel_agent.run.calls import (
     tell_refused,
     tell_started,
 )
-from otel_agent.run.drive import drive
+from otel_agent.run.drive import drive, own_parameter
 from otel_agent.run.state import Run, RunFrame, plain
 from otel_agent.stop import InvalidSetting, ToolDenied
 from otel_agent.telemetry import spans
@@ -120,6 +120,7 @@ class ToolVerb(CallVerb[ToolCall]):
         self.own_attributes = given.attributes("tool_call.attributes", attributes)
         self.spend: Spend = ((TOOL_CALLS, 1), (USD, self.micro_usd)) if self.micro_usd else ONE_TOOL_CALL
         self._signature: inspect.Signature | None = None
+        self._own: str | None = None
         self._prepare(None)
 
     def _prepare(self, description: str | None) -> None:
@@ -243,12 +244,12 @@ class ToolVerb(CallVerb[ToolCall]):
     def _bound(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
             if self._signature is None:
-                self._signature = inspect.signature(wrapped)
+                self._signature, self._own = inspect.signature(wrapped), own_parameter(wrapped)
             bound = self._signature.bind(*args, **kwargs)
             bound.apply_defaults()
         except (TypeError, ValueError):  # wrong arguments are the call's own error; a built-in may have no signature
             return [args, kwargs]
-        return bound.arguments
+        return {name: value for name, value in bound.arguments.items() if name != self._own}
 
     def close(self, frame: ToolCall, exc: BaseException | None, result: Any) -> BaseException | None:
         if frame.closed:

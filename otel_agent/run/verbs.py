@@ -12,6 +12,7 @@ from otel_agent.checks import Money
 from otel_agent.prompts import Prompt
 from otel_agent.run.agent import AgentVerb
 from otel_agent.run.batch import BatchVerb
+from otel_agent.run.drive import can_be_driven
 from otel_agent.run.llm import LLMCall, LLMVerb
 from otel_agent.run.state import Run
 from otel_agent.run.tool import NOT_GIVEN, Slot, ToolCall, ToolVerb
@@ -155,7 +156,7 @@ def agent_run(
     Raises:
         InvalidSetting: a keyword or value can never work.
     """
-    if callable(name):
+    if can_be_driven(name):
         return AgentVerb.of("agent_run")(name)
     return AgentVerb.of(
         "agent_run",
@@ -261,7 +262,7 @@ def tool_call(
         ToolDenied: on calling, when this call must not happen.
         AgentStop: on calling, when the run must end.
     """
-    if callable(name):
+    if can_be_driven(name):
         return ToolVerb()(name)
     return ToolVerb(
         name,
