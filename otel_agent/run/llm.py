@@ -309,7 +309,7 @@ class LLMVerb(CallVerb[LLMCall]):
         reading = self._read(call, result)
         bill = self._bill(call, reading)
         if run is not None:
-            self._settle(call, run, reading, bill)
+            self._settle(call, run, reading, bill, exc)
         if call.pipeline.tracer is not None and span.is_recording():
             spans.write(span, self._after(call, run, reading, bill))
         error = None if exc is None else close_failed(run, span, "llm", exc)
@@ -347,7 +347,7 @@ class LLMVerb(CallVerb[LLMCall]):
             output = call.expected_output or budget.default_output_tokens
         return bill_of(reading, used, output, provider=self.provider, asked=call.quote, cost=call.recorded_cost)
 
-    def _settle(self, call: LLMCall, run: Run, reading: Reading, bill: Bill) -> None:
+    def _settle(self, call: LLMCall, run: Run, reading: Reading, bill: Bill, exc: BaseException | None) -> None:
         if call.cancelled:
             run.account.cancel(call.held)
             return
@@ -363,7 +363,7 @@ class LLMVerb(CallVerb[LLMCall]):
                 estimated=bill.estimated,
             ),
         )
-        if bill.estimated and len(call.held) > 1:
+        if bill.estimated and exc is None and len(call.held) > 1:
             warn_once(
                 f"estimated:{run.agent}:{self.model}",
                 "a call of %s by %s ended without a record: it is counted at its estimate of %d tokens",
@@ -437,6 +437,8 @@ def final_call(run: Run, model: str, keywords: dict[str, Any]) -> LLMVerb:
         AgentStop: the run was stopped by something that allows no last call, or the last call was made.
     """
     verb = _final_verb(model, **keywords)
+    if run.account.budget.final_call is None and run.account.stop is not None:
+        raise run.refused(run.account.stop)
     if run.account.budget.final_call is None:
         raise InvalidSetting(field="Budget.final_call", value=None, allowed="a FinalCall, for Run.final_call")
     _check_final(run)

@@ -46,7 +46,8 @@ __all__ = ["NOT_GIVEN", "Slot", "ToolCall", "ToolVerb", "refuse_tool"]
 
 NOT_GIVEN: Any = object()
 _RANDOM_KEY = os.urandom(32)
-_TOOL_CALLS_KEYS = semconv.BUDGET["tool_calls"]
+_CALLS = semconv.TOOL_CALLS
+_LIMIT, _USED = semconv.BUDGET["tool_calls"]
 _USD_KEYS = semconv.BUDGET["usd"]
 
 
@@ -121,6 +122,7 @@ class ToolVerb(CallVerb[ToolCall]):
         self.spend: Spend = ((TOOL_CALLS, 1), (USD, self.micro_usd)) if self.micro_usd else ONE_TOOL_CALL
         self._signature: inspect.Signature | None = None
         self._own: str | None = None
+        self._latest: tuple[str | None, dict[str, Any]] = (None, {})
         self._prepare(None)
 
     def _prepare(self, description: str | None) -> None:
@@ -221,11 +223,10 @@ class ToolVerb(CallVerb[ToolCall]):
             return {**self.at_start, **self.more}
         account, name = run.account, str(self.name)
         budget = account.budget
-        calls = account.by_tool.get(name, 0)
-        found = {**self.at_start, **self.more, **run.tool_attributes, semconv.TOOL_CALLS: calls}
+        found = self._known(run).copy()
+        found[_CALLS] = account.by_tool.get(name, 0)
         if budget.max_tool_calls is not None:
-            found[_TOOL_CALLS_KEYS.limit] = budget.max_tool_calls
-            found[_TOOL_CALLS_KEYS.used] = account.used[TOOL_CALLS]
+            found[_LIMIT], found[_USED] = budget.max_tool_calls, account.used[TOOL_CALLS]
         if budget.max_calls_per_tool and name in budget.max_calls_per_tool:
             found[semconv.TOOL_LIMIT] = budget.max_calls_per_tool[name]
         if self.micro_usd and budget.max_usd is not None:
@@ -235,6 +236,14 @@ class ToolVerb(CallVerb[ToolCall]):
             key = config.HASH_KEY.get() or _RANDOM_KEY
             found[semconv.TOOL_ARGS_HASH] = hashing.keyed_digest(key, call.digest)
         return found
+
+    def _known(self, run: Run) -> dict[str, Any]:
+        """Gives the attributes that are the same for every call in a run, built once for a decorated tool."""
+        run_id, known = self._latest
+        if run_id is not run.id:
+            known = {**self.at_start, **self.more, **run.tool_attributes}
+            self._latest = run.id, known  # one assignment: calls of other runs may come in between
+        return known
 
     def _digest(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         if wrapped is not None:
@@ -277,7 +286,7 @@ class ToolVerb(CallVerb[ToolCall]):
             tell_ended(call, "tool", str(self.name), error, seconds, cost_usd=cost)
 
     def _labels(self, run: Run | None, error: str | None) -> dict[str, Any]:
-        labels: dict[str, Any] = {semconv.TOOL_NAME: self.name, semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION}
+        labels = {semconv.TOOL_NAME: self.name, semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION}
         if run is not None:
             labels[semconv.AGENT_NAME] = run.agent
         if error is not None:
