@@ -72,15 +72,10 @@ class BatchVerb(Verb[Batch]):
         return [_slot(run, name, repeat, refusal, context) for (name, repeat), refusal in asked]
 
     def close(self, frame: Batch, exc: BaseException | None, result: Any) -> BaseException | None:
-        self._give_back(frame.slots)
+        for slot in frame.slots:
+            slot.give_back()
         ctx.restore(frame)
         return exc
-
-    def _give_back(self, slots: list[Slot]) -> None:
-        for slot in slots:
-            if slot.state == "held":
-                slot.state = "given back"
-                slot.give_back()
 
 
 def _slot(run: Run | None, name: str, repeat: Repeat | None, refusal: Refusal | None, context: Context) -> Slot:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from otel_agent import semconv
-from otel_agent.budget import STEPS, TOKENS, USD, Spend
+from otel_agent.budget import TOKENS, Spend
 from otel_agent.pricing import Price, PriceBook, Quote
 from otel_agent.usage import Reading
 
@@ -96,7 +96,7 @@ def bill_of(
 def spend(need: int, output: int, price: Quote | None) -> Spend:
     """Gives what to hold for a call: a step, input and output tokens, and their price."""
     money = 0 if price is None else price.micro_usd(need, output)
-    return tuple((kind, amount) for kind, amount in ((STEPS, 1), (TOKENS, need + output), (USD, money)) if amount)
+    return 1, 0, need + output, money
 
 
 def most_output(price: Quote, need: int, most: int, money: int) -> int:
@@ -112,8 +112,7 @@ def most_output(price: Quote, need: int, most: int, money: int) -> int:
 
 def overrun(held: Spend, bill: Bill) -> int:
     """Gives how many tokens a response had more than were held for it; 0 where none were held."""
-    held_tokens = next((amount for kind, amount in held if kind == TOKENS), None)
-    return 0 if held_tokens is None else max(0, bill.input_tokens + bill.output_tokens - held_tokens)
+    return max(0, bill.input_tokens + bill.output_tokens - held[TOKENS]) if held[TOKENS] else 0
 
 
 def said(reading: Reading) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from opentelemetry.trace import INVALID_SPAN, SpanKind
 
 from otel_agent import checks, hashing, semconv
 from otel_agent import context as ctx
-from otel_agent.budget import NANO, NO_LIMIT, STEPS, TOKENS, USD, Actual, Refusal, Spend
+from otel_agent.budget import NANO, NO_LIMIT, NOTHING, ONE_STEP, TOKENS, USD, Actual, Refusal, Spend
 from otel_agent.checks import Money
 from otel_agent.pricing import Quote
 from otel_agent.responses import StreamReading, estimate_tokens, read_response
@@ -188,7 +188,8 @@ class LLMVerb(CallVerb[LLMCall]):
         call.quote = quote(self.provider, self.model)
         call.run, call.above, call.started = run, above, ctx.monotonic()
         call.pipeline = current_pipeline() if run is None else run.pipeline
-        call.held, call.expected_output, call.fitting_output, call.step = (), self.max_output, self.max_output, 0
+        call.held, call.step = NOTHING, 0
+        call.expected_output = call.fitting_output = self.max_output
         call.recorded, call.stream = None, None
         call.recorded_cost, call.first_item, call.cancelled = None, None, False
         if run is not None:
@@ -220,8 +221,8 @@ class LLMVerb(CallVerb[LLMCall]):
         account = run.account
         tokens_matter = account.limited(TOKENS)
         if not tokens_matter and price is None:
-            call.held = _ONE_STEP
-            return account.reserve(_ONE_STEP, now=call.started, final=self.final)
+            call.held = ONE_STEP
+            return account.reserve(ONE_STEP, now=call.started, final=self.final)
         need = self._input_estimate()
         refusal = None
         for _ in range(_RESERVE_TRIES):
@@ -353,7 +354,7 @@ class LLMVerb(CallVerb[LLMCall]):
             return
         run.account.settle(
             call.held,
-            Actual.of(
+            Actual(
                 input_tokens=bill.input_tokens,
                 output_tokens=bill.output_tokens,
                 cached_input_tokens=reading.cached_input_tokens,
@@ -363,7 +364,7 @@ class LLMVerb(CallVerb[LLMCall]):
                 estimated=bill.estimated,
             ),
         )
-        if bill.estimated and exc is None and len(call.held) > 1:
+        if bill.estimated and exc is None and any(call.held[TOKENS:]):
             warn_once(
                 f"estimated:{run.agent}:{self.model}",
                 "a call of %s by %s ended without a record: it is counted at its estimate of %d tokens",
@@ -424,7 +425,6 @@ class _FinalVerb(LLMVerb):
 
 _MAPPING = "a mapping of parameter names to values"
 _NOTHING_READ = Reading()
-_ONE_STEP: Spend = ((STEPS, 1),)
 _DRAWN_ON = ("steps", "tokens", "usd")
 _KEPT_FOR = frozenset({"budget", "loop"})
 

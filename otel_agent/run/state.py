@@ -315,7 +315,7 @@ class Run(RunFrame):
     def denied(self, denial: ToolDenied) -> None:
         """Counts a denial and reports it."""
         reason = str(denial.reason)
-        with self.account.tree.reading():
+        with self.account.tree:
             self._denials[reason] = self._denials.get(reason, 0) + 1
         if self.pipeline.instruments is not None:
             self.pipeline.instruments.denied(self.agent, denial.tool, reason)

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_agent import checks, config, hashing, semconv
 from otel_agent import context as ctx
-from otel_agent.budget import NANO, ONE_TOOL_CALL, TOOL_CALLS, USD, Account, Refusal, Repeat, Spend
+from otel_agent.budget import NANO, TOOL_CALLS, USD, Account, Refusal, Repeat, Spend
 from otel_agent.checks import Money
 from otel_agent.context import FRAME, source
 from otel_agent.run import arguments as given
@@ -73,10 +73,18 @@ class Slot(RunFrame):
     denied: ToolDenied | None
     state: str
 
+    def claim(self, state: str) -> bool:
+        """Moves a slot that is still held into another state; False for all but the first who tries."""
+        if self.run is None or self.state != "held":
+            return False
+        with self.run.account.tree:
+            held = self.state == "held"
+            self.state = state if held else self.state
+        return held
+
     def give_back(self) -> None:
         """Gives back what nobody used."""
-        self.state = "given back"
-        if self.run is not None:
+        if self.run is not None and self.claim("given back"):
             self.run.account.give_back_slot(self.name, self.repeat)
 
     def __enter__(self) -> Slot:
@@ -119,7 +127,7 @@ class ToolVerb(CallVerb[ToolCall]):
         self.arguments = arguments
         self.call_id = given.maybe_text("tool_call.call_id", call_id)
         self.own_attributes = given.attributes("tool_call.attributes", attributes)
-        self.spend: Spend = ((TOOL_CALLS, 1), (USD, self.micro_usd)) if self.micro_usd else ONE_TOOL_CALL
+        self.spend: Spend = (0, 1, 0, self.micro_usd)
         self._signature: inspect.Signature | None = None
         self._own: str | None = None
         self._latest: tuple[str | None, dict[str, Any]] = (None, {})
@@ -198,7 +206,7 @@ class ToolVerb(CallVerb[ToolCall]):
         if tree.repeats or self.max_repeats is not None:
             call.digest = self._digest(wrapped, args, kwargs)
             repeat = Repeat(call.digest, account, self.max_repeats)
-        if type(slot) is Slot and slot.state == "held" and slot.name == name:
+        if type(slot) is Slot and slot.name == name and slot.claim("spent"):
             refusal = self._spend_slot(slot, account, repeat, call.started)
         else:
             refusal = account.reserve(self.spend, now=call.started, tool=name, repeat=repeat, sent=True)
@@ -208,13 +216,10 @@ class ToolVerb(CallVerb[ToolCall]):
             raise refuse_tool(run, self, refusal, call.before)
 
     def _spend_slot(self, slot: Slot, account: Account, repeat: Repeat | None, now: int) -> Refusal | None:
-        if slot.repeat is not None:
-            account.open_slot(slot.repeat)
-            slot.repeat = None
-        refusal = account.reserve(self.spend[1:], now=now, repeat=repeat, sent=True)
-        if refusal is None:
-            slot.state = "spent"
-            account.take_slot()
+        refusal = account.spend_slot(self.micro_usd, now=now, repeat=repeat, announced=slot.repeat)
+        slot.repeat = None
+        if refusal is not None:
+            slot.state = "held"
         return refusal
 
     def attributes(self, call: ToolCall) -> dict[str, Any]:
