@@ -43,6 +43,7 @@ _EXTRA_PASSES = frozenset({"compaction", "advisor_message"})
 
 # Where an event keeps the response, or the part of it that carries the usage.
 _INSIDE = ("response", "message", "chunk", "x_groq")
+_NESTING = frozenset(_INSIDE)
 _DEEPEST = 2
 
 # The events of a stream that say something of the whole call.
@@ -150,7 +151,7 @@ def _says_nothing(event: Any) -> bool:
             return kind not in _TELLING and fields.get("usage") is None
         # An object may have a usage that its `__dict__` does not show.
         silent = fields.get("usage", None if fields is event else event) is None
-        return silent and not any(_reason(choice) for choice in fields["choices"])
+        return silent and _NESTING.isdisjoint(fields) and not any(_reason(choice) for choice in fields["choices"])
     except Exception:
         return False
 
