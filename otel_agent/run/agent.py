@@ -22,11 +22,10 @@ from otel_agent.prompts import Prompt
 from otel_agent.run import arguments as given
 from otel_agent.run.border import end_open_runs, end_run
 from otel_agent.run.calls import first_line, fn_name
-from otel_agent.run.drive import BoundWrapped, Verb, Wrapped, drive, kind_of, through
+from otel_agent.run.drive import BoundWrapped, Instead, Verb, Wrapped, drive, kind_of, through
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.interrupt import arm, disarm
 from otel_agent.run.state import Run, open_runs, opened, plain, run_of
-from otel_agent.stop import AgentStop, ToolDenied
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.instruments import watch_open_runs
 from otel_agent.telemetry.listeners import heard, tell
@@ -225,10 +224,9 @@ watch_open_runs(_oldest_ages)
 class _ResultVerb(AgentVerb):
     """A run whose call gives a `RunResult`: its own stop and a denial are in it, all else is raised."""
 
-    def end(self, frame: Run, exc: BaseException | None, result: Any = None) -> BaseException | None:
-        other = super().end(frame, exc, result)
-        own = isinstance(other, ToolDenied) or (isinstance(other, AgentStop) and other.run_id == frame.id)
-        return None if own else other
+    def end(self, frame: Run, exc: BaseException | None, result: Any = None) -> Instead | None:
+        instead = super().end(frame, exc, result)
+        return (lambda exc: frame.result) if frame.ended_by_itself() else instead
 
     def returned(self, frame: Run, result: Any) -> Any:
         return frame.result

@@ -34,9 +34,23 @@ if TYPE_CHECKING:
 else:
     _Function, _Bound = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
 
-__all__ = ["BoundWrapped", "Verb", "Wrapped", "can_be_driven", "drive", "kind_of", "own_parameter", "through"]
+__all__ = [
+    "BoundWrapped",
+    "Instead",
+    "Verb",
+    "Wrapped",
+    "can_be_driven",
+    "drive",
+    "kind_of",
+    "own_parameter",
+    "through",
+]
 
 F = TypeVar("F", bound=Frame)
+
+Instead = Callable[[BaseException], Any]
+"""What a call does in the place of raising an exception. (A name for the exception itself, in a frame that it passes,
+would keep it and all its frames alive until the next garbage collection.)"""
 
 
 class Verb(Generic[F]):
@@ -66,16 +80,18 @@ class Verb(Generic[F]):
         """Closes a frame and gives what is to be raised: `exc`, or another in its place."""
         raise NotImplementedError
 
-    def end(self, frame: F, exc: BaseException | None, result: Any = None) -> BaseException | None:
-        """Closes a frame and gives what is to be raised, if anything.
+    def end(self, frame: F, exc: BaseException | None, result: Any = None) -> Instead | None:
+        """Closes a frame; inside a garbage collection only its context at once, and all else just after.
 
-        Inside a garbage collection only its context ends at once, all else just after.
+        Returns:
+            None where `exc` itself goes on; else what is to be called with it, and returns or raises in its place.
         """
         if exc is not None and thrown_away(exc):
             ctx.restore(frame)
             hand_over(self.close, frame, exc, result)
-            return exc
-        return self.close(frame, exc, result)
+            return None
+        other = self.close(frame, exc, result)
+        return None if other is None or other is exc else _raising(other)
 
     def timer(self, frame: F) -> asyncio.Timeout | None:
         """Gives the timer that interrupts an async frame, or None."""
@@ -107,9 +123,9 @@ class Verb(Generic[F]):
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: object) -> None:
         frame, _ = self._leave()
-        other = self.end(frame, exc)
-        if other is not None and other is not exc:
-            raise other from exc
+        instead = self.end(frame, exc)
+        if instead is not None and exc is not None:
+            instead(exc)
 
     async def __aenter__(self) -> Any:
         frame = self.open(None, (), {})
@@ -127,9 +143,9 @@ class Verb(Generic[F]):
             except TimeoutError:
                 if not timer.expired():
                     raise
-        other = self.end(frame, exc)
-        if other is not None and other is not exc:
-            raise other from exc
+        instead = self.end(frame, exc)
+        if instead is not None and exc is not None:
+            instead(exc)
 
     def _leave(self) -> tuple[F, asyncio.Timeout | None]:
         """Finds the entry that this exit belongs to: one verb may be entered many times at once."""
@@ -144,6 +160,15 @@ class Verb(Generic[F]):
             inner = inner.above
         entered.remove(found)
         return found
+
+
+def _raising(other: BaseException) -> Instead:
+    kept = [other]
+
+    def instead(exc: BaseException) -> Any:
+        raise kept.pop() from exc
+
+    return instead
 
 
 # around a callable
@@ -266,10 +291,10 @@ def _function(verb: Verb[Any], fn: Callable[..., Any]) -> Callable[..., Any]:
         try:
             result: object = fn(*args, **kwargs)
         except BaseException as exc:
-            other = verb.end(frame, exc)
-            if other is None or other is exc:
+            instead = verb.end(frame, exc)
+            if instead is None:
                 raise
-            raise other from exc
+            return instead(exc)
         if id(type(result)) not in PLAIN and lasts(verb, result):
             return verb.last(frame, result)
         close(frame, None, result)
@@ -289,12 +314,10 @@ def _plain(verb: Verb[Any], like: Any) -> Callable[..., Any]:
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as exc:
-            other = verb.end(frame, exc)
-            if other is exc:
+            instead = verb.end(frame, exc)
+            if instead is None:
                 raise
-            if other is not None:
-                raise other from exc
-            return verb.returned(frame, None)
+            return instead(exc)
         if lasts(verb, result):
             return verb.last(frame, result)
         verb.close(frame, None, result)
@@ -317,12 +340,10 @@ async def _await(verb: Verb[Any], wrapped: Callable[..., Any], args: tuple[Any, 
         step = functools.partial(wrapped, *args, **kwargs)
         result = await (step() if timer is None else timed(timer, step))
     except BaseException as exc:
-        other = verb.end(frame, exc)
-        if other is exc:
+        instead = verb.end(frame, exc)
+        if instead is None:
             raise
-        if other is not None:
-            raise other from exc
-        return verb.returned(frame, None)
+        return instead(exc)
     if lasts(verb, result):
         return verb.last(frame, result)
     verb.close(frame, None, result)

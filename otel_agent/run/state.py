@@ -411,6 +411,11 @@ class Run(RunFrame):
         self._result = result
         self.timer = self.loop = None
 
+    def ended_by_itself(self) -> bool:
+        """Tells whether the run has ended, with a stop of its own or a denial: what `.run` keeps in its result."""
+        error = None if self._result is None else self._result.error
+        return isinstance(error, ToolDenied) or (isinstance(error, AgentStop) and error.run_id == self.id)
+
 
 def plain(value: Any) -> Any:
     """Gives a limit or a use as a number or text that a span attribute can hold, or None."""

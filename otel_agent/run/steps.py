@@ -21,7 +21,7 @@ from otel_agent import context as ctx
 if TYPE_CHECKING:
     import asyncio
 
-    from otel_agent.run.drive import Verb
+    from otel_agent.run.drive import Instead, Verb
 
     _Proxy = wrapt.BaseObjectProxy[Any]
 else:
@@ -54,10 +54,10 @@ class Lasting:
         self._ended = False
         ctx.restore(frame)
 
-    def end(self, exc: BaseException | None, result: Any = None) -> BaseException | None:
-        """Ends the frame, once, and gives what is to be raised: None, `exc`, or another in its place."""
+    def end(self, exc: BaseException | None, result: Any = None) -> Instead | None:
+        """Ends the frame, once; gives what `Verb.end` gives."""
         if self._ended:
-            return exc
+            return None
         self._ended = True
         return self.verb.end(self.frame, exc, result)
 
@@ -109,10 +109,10 @@ def steps(start: Callable[[], Lasting]) -> Generator[Any, Any, Any]:
         lasting.end(GeneratorExit() if early else None, end.value)
         return end.value
     except BaseException as exc:
-        other = lasting.end(exc)
-        if other is None or other is exc:
+        instead = lasting.end(exc)
+        if instead is None:
             raise
-        raise other from exc
+        return instead(exc)
 
 
 async def asteps(start: Callable[[], Lasting]) -> AsyncGenerator[Any, Any]:
@@ -152,10 +152,10 @@ async def asteps(start: Callable[[], Lasting]) -> AsyncGenerator[Any, Any]:
     except StopAsyncIteration:
         lasting.end(GeneratorExit() if early else None)
     except BaseException as exc:
-        other = lasting.end(exc)
-        if other is None or other is exc:
+        instead = lasting.end(exc)
+        if instead is None:
             raise
-        raise other from exc
+        instead(exc)
 
 
 def _throw(exc: BaseException) -> Any:
@@ -264,12 +264,10 @@ async def _rest(lasting: Lasting) -> Any:
         timer = lasting.verb.timer(frame)
         result = await (inner if timer is None else timed(timer, lambda: inner))
     except BaseException as exc:
-        other = lasting.end(exc)
-        if other is exc:
+        instead = lasting.end(exc)
+        if instead is None:
             raise
-        if other is not None:
-            raise other from exc
-        return lasting.verb.returned(frame, None)
+        return instead(exc)
     lasting.end(None, result)
     return lasting.verb.returned(frame, result)
 

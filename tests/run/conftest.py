@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from otel_agent.pricing import PriceBook
 from otel_agent.run import use_prices
 from otel_agent.telemetry import guard
 from otel_agent.testing import Capture, FakeClock, capture, fake_clock
+from tests.support.verbs import VERBS, Balance, Verb, clean
 
 SetPrices = Callable[..., None]
 
@@ -42,3 +44,25 @@ def prices() -> Iterator[SetPrices]:
 def warnings_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets every warning that is logged once be logged once more."""
     monkeypatch.setattr(guard, "_said", set())
+
+
+@pytest.fixture(params=VERBS, ids=lambda verb: verb.name)
+def verb(request: pytest.FixtureRequest) -> Verb:
+    """Gives each of the three verbs in turn."""
+    found: Verb = request.param
+    return found
+
+
+@pytest.fixture
+def unharmed(kept: Capture, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Holds a test to what every test of a callable is held to.
+
+    The caller's context is the same object before and after; every span is ended; nothing is logged, such as a context
+    that could not be detached or a span that was ended twice.
+    """
+    spans = Balance()
+    kept.tracer_provider.add_span_processor(spans)
+    with clean():
+        yield
+    assert spans.open == 0
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
