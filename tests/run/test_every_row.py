@@ -172,6 +172,7 @@ HELD_BY: dict[str, tuple[str, ...]] = {
     ),
     "streaming": (
         "test_streaming_is_one_call_settled_from_the_final_chunk",
+        "test_streaming_through_an_object_of_a_client_is_one_call",
         "test_streaming_that_is_abandoned_settles_at_what_was_held",
         "test_streaming_that_reports_no_usage_settles_at_what_was_held",
     ),
@@ -182,6 +183,7 @@ HELD_BY: dict[str, tuple[str, ...]] = {
     "threads": (
         "test_threads_spend_from_the_run_they_were_started_in",
         "test_threads_keep_every_run_to_itself_in_a_pool_that_serves_many",
+        "test_threads_of_a_pool_are_born_in_no_run",
         "test_threads_that_outlive_their_run_belong_to_none",
         "test_threads_of_other_kinds_are_reached_by_propagate",
         "test_threads_of_other_kinds_are_reached_by_propagate_of_a_coroutine",
@@ -192,6 +194,7 @@ HELD_BY: dict[str, tuple[str, ...]] = {
         "test_task_groups_of_nothing_but_the_runs_stop_are_that_stop",
         "test_task_groups_of_a_denial_are_that_denial",
         "test_task_groups_with_a_stop_and_a_denial_are_the_stop",
+        "test_task_groups_with_a_stop_and_cancellations_are_the_stop",
         "test_task_groups_with_another_error_go_on_as_they_are",
         "test_task_groups_turn_into_the_stop_at_the_border_of_its_run_only",
         "test_task_groups_of_another_runs_stop_go_on_as_they_are",
@@ -203,6 +206,7 @@ HELD_BY: dict[str, tuple[str, ...]] = {
     ),
     "after the end": (
         "test_after_the_end_a_gate_raises_run_closed",
+        "test_after_the_end_a_new_run_is_a_root",
         "test_after_the_end_a_late_settle_is_accepted",
     ),
     "fork": ("test_fork_gives_the_child_a_copy_and_one_warning",),

@@ -84,6 +84,13 @@ def test_threads_keep_every_run_to_itself_in_a_pool_that_serves_many() -> None:
     assert [run.result.usage.steps for run in runs] == [1, 1, 1]
 
 
+def test_threads_of_a_pool_are_born_in_no_run() -> None:
+    seen: list[Run | None] = []
+    with agent_run(), ThreadPoolExecutor(1, initializer=lambda: seen.append(current_run())) as pool:
+        pool.submit(use).result(20)
+    assert seen == [None]
+
+
 @pytest.mark.usefixtures("warnings_anew")
 def test_threads_that_outlive_their_run_belong_to_none(kept: Capture, caplog: pytest.LogCaptureFixture) -> None:
     ended, seen = threading.Event(), []
@@ -227,7 +234,21 @@ async def test_task_groups_with_a_stop_and_a_denial_are_the_stop() -> None:
             group.create_task(searching())
             group.create_task(asking())
 
-    assert (await agent.run()).stop_reason == "max_steps"
+    result = await agent.run()
+    assert result.stop_reason == "max_steps"
+    assert isinstance(result.error, BudgetExceeded)
+
+
+def test_task_groups_with_a_stop_and_cancellations_are_the_stop() -> None:
+    @agent_run(budget=Budget(max_steps=0))
+    def agent() -> None:
+        try:
+            ask()
+        except BudgetExceeded as stop:
+            inner = BaseExceptionGroup("inner", [stop, asyncio.CancelledError()])
+            raise BaseExceptionGroup("outer", [asyncio.CancelledError(), inner]) from None
+
+    assert isinstance(agent.run().error, BudgetExceeded)
 
 
 async def test_task_groups_with_another_error_go_on_as_they_are() -> None:

@@ -13,7 +13,17 @@ from typing import Any
 
 import pytest
 
-from otel_agent import AgentStop, Budget, BudgetExceeded, Price, agent_run, current_run, llm_call, tool_call
+from otel_agent import (
+    AgentStop,
+    Budget,
+    BudgetExceeded,
+    Price,
+    agent_run,
+    current_call,
+    current_run,
+    llm_call,
+    tool_call,
+)
 from otel_agent.testing import Capture
 from tests.run.conftest import SetPrices
 from tests.support.calls import ask, passes, use
@@ -241,6 +251,24 @@ def test_streaming_is_one_call_settled_from_the_final_chunk(kept: Capture) -> No
     assert "gen_ai.response.time_to_first_chunk" in kept.span("chat some-model").attributes
 
 
+def test_streaming_through_an_object_of_a_client_is_one_call() -> None:
+    class Stream:
+        def __init__(self) -> None:
+            self.chunks = iter([chunk(), chunk({"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42})])
+
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            return self
+
+        def __next__(self) -> dict[str, Any]:
+            return next(self.chunks)
+
+    with agent_run(budget=Budget(max_tokens=1000)) as run:
+        stream = llm_call("some-model", max_output_tokens=50)(lambda: Stream())()
+        assert run.remaining().tokens == 950
+        assert len(list(stream)) == 2
+    assert (run.result.usage.steps, run.result.usage.total_tokens) == (1, 42)
+
+
 def test_streaming_that_is_abandoned_settles_at_what_was_held(kept: Capture) -> None:
     with agent_run(budget=Budget(max_tokens=1000)) as run:
         stream = streamed({"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42})
@@ -288,7 +316,7 @@ def test_the_lock_is_not_waited_for_by_a_stream_collected_inside_a_gate() -> Non
 
     def collect_inside() -> None:
         with agent_run(budget=Budget(max_tool_calls=1, max_tokens=1000)) as run:
-            streams = [streamed()]
+            streams = [recorded_early()]
             next(streams[0])
             use(InsideTheGate.doing(streams.clear))
             results.append(run.remaining().tokens)
@@ -296,7 +324,13 @@ def test_the_lock_is_not_waited_for_by_a_stream_collected_inside_a_gate() -> Non
     worker = threading.Thread(target=collect_inside, daemon=True)
     worker.start()
     worker.join(20)
-    assert results == [950]
+    assert results == [993]
+
+
+@llm_call("some-model", max_output_tokens=50)
+def recorded_early() -> Iterator[dict[str, Any]]:
+    current_call().record(input_tokens=3, output_tokens=4)
+    yield from [chunk(), chunk()]
 
 
 @pytest.mark.timeout(30)

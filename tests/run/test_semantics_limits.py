@@ -80,9 +80,12 @@ def test_warnings_are_a_span_event_a_log_event_and_a_metric(kept: Capture) -> No
     assert (point.value, point.attributes["otel_agent.limit"]) == (1, "max_steps")
 
 
-@pytest.mark.parametrize(("warn_at", "expected"), [(0.5, 5), (1, 10), (0.55, 6), (0.7, 7)])
-def test_warnings_come_where_the_budget_says(warn_at: float, expected: int, kept: Capture) -> None:
-    with agent_run(budget=Budget(max_steps=10, warn_at=warn_at)):
+@pytest.mark.parametrize(
+    ("limit", "warn_at", "expected"),
+    [(10, 0.5, 5), (10, 1, 10), (10, 0.55, 6), (10, 0.7, 7), (100, 0.07, 7), (1, 0.8, 1)],
+)
+def test_warnings_come_where_the_budget_says(limit: int, warn_at: float, expected: int, kept: Capture) -> None:
+    with agent_run(budget=Budget(max_steps=limit, warn_at=warn_at)):
         calls = 0
         while not codes(kept, WARNING):
             ask()

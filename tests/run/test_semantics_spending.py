@@ -54,21 +54,25 @@ def test_a_step_is_not_what_was_certainly_never_sent() -> None:
 
 def test_a_step_and_a_tool_call_have_limits_of_their_own() -> None:
     limits = Budget(max_steps=2, max_tool_calls=3)
-    with agent_run(budget=limits):
+    with agent_run(budget=limits) as run:
         assert [passes(use), passes(ask)] == [3, 0]
-    with agent_run(budget=limits):
+    assert run.result.stop_reason == "max_tool_calls"
+    with agent_run(budget=limits) as run:
         use()
         assert passes(ask) == 2
+    assert run.result.stop_reason == "max_steps"
 
 
 # tokens
 
 
 def test_tokens_are_input_and_output_as_billed_the_parts_inside() -> None:
-    with agent_run(budget=Budget(max_tokens=120)) as run, llm_call("some-model") as call:
-        call.record(
-            input_tokens=100, output_tokens=20, cached_input_tokens=60, cache_write_tokens=30, reasoning_tokens=15
-        )
+    with agent_run(budget=Budget(max_tokens=150)) as run:
+        with llm_call("some-model") as call:
+            call.record(
+                input_tokens=100, output_tokens=20, cached_input_tokens=60, cache_write_tokens=30, reasoning_tokens=15
+            )
+        assert run.remaining().tokens == 30
     usage = run.result.usage
     assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (100, 20, 120)
     assert (usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens) == (60, 30, 15)

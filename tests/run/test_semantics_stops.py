@@ -85,13 +85,18 @@ def test_a_stop_is_sticky_up_to_the_border_of_the_run_it_belongs_to() -> None:
             with contextlib.suppress(Exception):
                 ask()
 
+    seen: list[type[BaseException]] = []
+
     @agent_run("outer", budget=Budget(max_steps=0))
     def outer() -> None:
-        with pytest.raises(StopIgnored):
+        try:
             inner()
-        inner()
+        except BaseException as error:
+            seen.append(type(error))
+            raise
 
     result = outer.run()
+    assert seen == [StopIgnored]
     assert isinstance(result.error, BudgetExceeded)
     assert (result.stop_reason, result.error.run_id) == ("max_steps", result.run_id)
 
@@ -207,6 +212,7 @@ def test_graceful_finish_is_not_for_a_deadline_or_another_stop(clock: FakeClock)
         for _ in range(2):
             with pytest.raises(BudgetExceeded, match="max_seconds"):
                 final_answer()
+            current_run().budget.update(max_seconds=1000)
     with agent_run(budget=Budget(final_call=keeping)) as run:
         run.stop("killed_global")
         with pytest.raises(AgentStop, match="killed_global"):
