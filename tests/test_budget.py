@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import pickle
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,7 +15,18 @@ from typing import Any
 import pytest
 
 from otel_agent import Budget, FinalCall, InvalidSetting
-from otel_agent.budget import STEPS, TOKENS, USD, Account, Actual, Repeat
+from otel_agent.budget import (
+    NOTHING,
+    ONE_STEP,
+    ONE_TOOL_CALL,
+    STEPS,
+    TOKENS,
+    TOOL_CALLS,
+    USD,
+    Account,
+    Actual,
+    Repeat,
+)
 from otel_agent.stop import StopCode
 
 SECOND = 1_000_000_000
@@ -24,13 +37,14 @@ SECOND = 1_000_000_000
 
 def test_a_budget_limits_nothing_by_default() -> None:
     account = Account(Budget(), "r")
-    assert not any(account.limited(dimension) for dimension in (STEPS, TOKENS, USD))
-    assert all(account.reserve(((STEPS, 1), (TOKENS, 10**9), (USD, 10**12)), now=10**18) is None for _ in range(100))
+    assert not any(account.limited(dimension) for dimension in (STEPS, TOOL_CALLS, TOKENS, USD))
+    assert all(account.reserve((1, 1, 10**9, 10**12), now=10**18) is None for _ in range(100))
 
 
 def test_zero_of_a_count_or_of_money_is_none_allowed() -> None:
-    for limit, spend in (("max_steps", STEPS), ("max_tokens", TOKENS), ("max_usd", USD)):
-        refusal = Account(Budget(**{limit: 0}), "r").reserve(((spend, 1),), now=0)
+    spends = {"max_steps": (1, 0, 0, 0), "max_tool_calls": (0, 1, 0, 0), "max_tokens": (0, 0, 1, 0)}
+    for limit, spend in {**spends, "max_usd": (0, 0, 0, 1)}.items():
+        refusal = Account(Budget(**{limit: 0}), "r").reserve(spend, now=0)
         assert refusal is not None
         assert (refusal.code, refusal.limit) == (limit, 0)
 
@@ -99,54 +113,64 @@ def test_a_final_call_must_fit_its_budget(field: str, limits: dict[str, Any]) ->
 # the account
 
 
+@contextlib.contextmanager
+def locked_elsewhere(account: Account) -> Iterator[None]:
+    """Another thread is in the middle of a gate."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with account.tree.lock:
+            inside.set()
+            leave.wait(20)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    assert inside.wait(20)
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join(20)
+
+
 def test_a_settle_never_waits_and_is_done_by_whoever_comes_next() -> None:
     account = Account(Budget(max_tokens=100), "r")
-    held = ((STEPS, 1), (TOKENS, 80))
+    held = (1, 0, 80, 0)
     assert account.reserve(held, now=0) is None
-    with account.tree.lock:  # as inside a gate of the same thread
-        account.settle(held, Actual.of(input_tokens=5, output_tokens=5))
-        assert account.left(TOKENS) == 20
-    assert account.reserve(((TOKENS, 90),), now=0) is None
+    with locked_elsewhere(account):
+        account.settle(held, Actual(input_tokens=5, output_tokens=5))
+    assert account.reserve((1, 0, 90, 0), now=0) is None
+    assert account.usage(0).total_tokens == 10
 
 
-def test_a_gate_that_cannot_get_the_lock_decides_nothing() -> None:
+def test_a_gate_that_cannot_get_the_lock_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_agent.budget.account.WAIT_SECONDS", 0.01)
     account = Account(Budget(max_steps=1), "r")
-    with account.tree.lock:
-        refusal = account.reserve(((STEPS, 1),), now=0)
+    with locked_elsewhere(account):
+        refusal = account.reserve(ONE_STEP, now=0)
         batch = account.reserve_batch([("search", None)], now=0)
+        account.mark(StopCode.HANDOFF, None)
+        assert account.usage(0).steps == 0
     assert refusal is not None
     assert (refusal.pending, batch[0] and batch[0].pending) == (True, True)
-    assert account.stop is None
-    assert account.reserve(((STEPS, 1),), now=0) is None
-
-
-def test_reading_does_not_wait_for_ever() -> None:
-    account = Account(Budget(max_steps=5), "r")
-    assert account.reserve(((STEPS, 1),), now=0, sent=True) is None
-    with account.tree.lock:
-        assert account.usage(0).steps == 1
-        account.mark(StopCode.HANDOFF, None)
-    refusal = account.reserve(((STEPS, 1),), now=0)
-    assert refusal is not None
-    assert refusal.code == "handoff"
+    assert account.stop is not None
+    assert account.stop.code == "handoff"
 
 
 def test_a_forked_account_works_although_a_thread_held_the_lock() -> None:
     account = Account(Budget(max_steps=1), "r")
-    gate = threading.Thread(target=account.tree.lock.acquire)
-    gate.start()
-    gate.join()
-    account.forked()
-    assert account.reserve(((STEPS, 1),), now=0) is None
+    with locked_elsewhere(account):
+        account.forked()
+        assert account.reserve(ONE_STEP, now=0) is None
     assert [note.kind for note in account.tree.notes] == ["forked"]
 
 
 def test_only_so_many_different_calls_are_remembered() -> None:
     account = Account(Budget(max_repeats=1), "r")
     for number in range(10_000):
-        assert account.reserve((), now=0, repeat=Repeat(str(number), account), sent=True) is None
+        assert account.reserve(NOTHING, now=0, repeat=Repeat(str(number), account), sent=True) is None
     assert len(account.seen) == 4096
-    refusal = account.reserve((), now=0, repeat=Repeat("9999", account), sent=True)
+    refusal = account.reserve(NOTHING, now=0, repeat=Repeat("9999", account), sent=True)
     assert refusal is not None
     assert refusal.code == "loop_detected"
 
@@ -161,17 +185,17 @@ def test_a_change_that_is_refused_changes_nothing() -> None:
 
 def test_warnings_come_at_the_exact_share() -> None:
     for percent in range(1, 101):
-        account = Account(Budget(max_steps=100, warn_at=percent / 100), "r")
+        account = Account(Budget(max_tool_calls=100, warn_at=percent / 100), "r")
         for _ in range(percent - 1):
-            assert account.reserve(((STEPS, 1),), now=0, sent=True) is None
+            assert account.reserve(ONE_TOOL_CALL, now=0, sent=True) is None
         assert not account.tree.notes
-        assert account.reserve(((STEPS, 1),), now=0, sent=True) is None
+        assert account.reserve(ONE_TOOL_CALL, now=0, sent=True) is None
         assert [note.used for note in account.tree.notes] == [percent]
 
 
 def test_a_deadline_counts_from_the_start() -> None:
     account = Account(Budget(max_seconds=10), "r", now=5 * SECOND)
-    assert account.reserve(((STEPS, 1),), now=15 * SECOND - 1) is None
-    refusal = account.reserve(((STEPS, 1),), now=15 * SECOND)
+    assert account.reserve(ONE_STEP, now=15 * SECOND - 1) is None
+    refusal = account.reserve(ONE_STEP, now=15 * SECOND)
     assert refusal is not None
     assert (refusal.code, refusal.used) == ("max_seconds", 10)
