@@ -16,7 +16,7 @@ from opentelemetry.trace import StatusCode
 from otel_agent import Budget, BudgetExceeded, agent_run, current_run, llm_call, tool_call
 from otel_agent.testing import Capture
 from tests.support.calls import ask
-from tests.support.verbs import Verb, clean, current_span_name, parent_of, plain_span
+from tests.support.verbs import Verb, clean, current_span_name, parent_of, plain_span, wait_for
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 
@@ -296,15 +296,6 @@ def test_one_in_a_cycle_is_closed_by_the_collector(kept: Capture, verb: Verb) ->
     gc.collect()
     wait_for(lambda: ended(kept, verb))
     assert kept.span(verb.span).status.status_code is StatusCode.UNSET
-
-
-def wait_for(true: Any) -> None:
-    told = threading.Event()
-    for _ in range(500):
-        if true():
-            return
-        told.wait(0.01)
-    pytest.fail("it never came")
 
 
 def test_it_may_be_taken_from_several_threads_in_turn(kept: Capture, verb: Verb) -> None:

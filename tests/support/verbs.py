@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event
 from typing import Any, NamedTuple
 
 from opentelemetry import context as otel
@@ -13,7 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from otel_agent import agent_run, current_run, llm_call, tool_call
 from otel_agent.testing import Capture
 
-__all__ = ["VERBS", "Balance", "Verb", "clean", "current_span_name", "parent_of", "plain_span"]
+__all__ = ["VERBS", "Balance", "Verb", "clean", "current_span_name", "parent_of", "plain_span", "wait_for"]
 
 
 class Verb(NamedTuple):
@@ -70,3 +71,12 @@ def parent_of(kept: Capture, name: str) -> str | None:
         return None
     (found,) = [span.name for span in kept.spans if span.context.span_id == parent.span_id]
     return found
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    """Waits until something that another thread does has been done."""
+    for _ in range(1000):
+        if true():
+            return
+        Event().wait(0.01)
+    raise AssertionError("it never came")
