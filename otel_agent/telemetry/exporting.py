@@ -137,7 +137,7 @@ class Exporter:
         self._throttle = throttle
         self._recovers = recovers
         self._session = session
-        self._given_up = False
+        self._ended = False
         self.failures = 0
         self._ends = itertools.count()
         self._clear()
@@ -169,13 +169,13 @@ class Exporter:
         return result
 
     def shutdown(self, **_: object) -> None:
-        """Ends the wrapped exporter, once."""
+        """Ends the wrapped exporter, once; nothing is sent any more."""
+        self._ended = True
         if next(self._ends) == 0:
             self._exporter.shutdown()
 
     def give_up(self) -> None:
-        """Ends at once: nothing is sent any more, and an export that waits for its next attempt returns."""
-        self._given_up = True
+        """Ends at once and silently: an export that waits for its next attempt returns."""
         self._throttle.mute()
         self.shutdown()
 
@@ -198,7 +198,7 @@ class Exporter:
         self._delivered += self.lost if self._recovers else items
 
     def _try(self, batch: Any, options: dict[str, Any]) -> Any:
-        if self._given_up:
+        if self._ended:
             return _FAILURE[self._signal]
         try:
             return self._exporter.export(batch, **options)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from opentelemetry import _logs, metrics, trace
+from opentelemetry import _logs, context, metrics, trace
 
 from otel_agent import checks
 from otel_agent.stop import InvalidSetting
@@ -106,6 +106,7 @@ class _State:
         self.throttle: Throttle | None = None
         self.reports = itertools.count()
         self.follows_workers = False
+        self.outside: contextvars.Token[context.Context] | None = None
 
 
 _state = _State()
@@ -221,7 +222,7 @@ def _install(given: Given) -> Installed:
             _set_named(signal, variables)
     with variables.environment():
         done = _from_file(variables) or _from_variables(variables, given)
-    if _state.exports:
+    if _state.throttle is not None:
         _follow_process()
     return Installed(**done)
 
@@ -266,6 +267,9 @@ def _from_variables(variables: Variables, given: Given) -> dict[Signal, Done]:
     missing: list[Signal] = [signal for signal in SIGNALS if done[signal] != "application"]
     if not missing or variables.get("OTEL_SDK_DISABLED").lower() == "true":
         return done
+    if hasattr(os, "register_at_fork"):
+        # Before the SDK's own hooks, which start threads: those belong to no run, even where one forks.
+        os.register_at_fork(after_in_child=_step_out)
     exporting = import_module("otel_agent.telemetry.exporting")
     builder: Builder = exporting.Builder(variables, given)
     _state.throttle = builder.throttle
@@ -314,9 +318,16 @@ def _end_with_worker(_: object) -> None:
     util.Finalize(None, _at_exit, exitpriority=0)
 
 
+def _step_out() -> None:
+    _state.outside = context.attach(context.Context())
+
+
 def _after_fork() -> None:
     _state.lock = threading.Lock()
     if _state.throttle is not None:
         _state.throttle.renew()
     for each in _state.exports:
         each.renew()
+    if _state.outside is not None:
+        context.detach(_state.outside)
+        _state.outside = None

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_value
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, AlwaysRecordSampler
 from opentelemetry.trace import format_trace_id
 
 from otel_agent.telemetry.exporting import Builder, Exporter, Exports, Job, Throttle
@@ -109,7 +110,9 @@ class TestVariablesOfTheSdk:
         spans = [exports.provider.get_tracer("test").start_span("s") for _ in range(20)]
         assert sum(span.get_span_context().trace_flags.sampled for span in spans) == recorded
 
-    @pytest.mark.parametrize(("sampler", "argument"), [("traceidratio", "2"), ("parentbased_traceidratio", "nan")])
+    @pytest.mark.parametrize(
+        ("sampler", "argument"), [("traceidratio", "2"), ("traceidratio", "much"), ("parentbased_traceidratio", "nan")]
+    )
     def test_wrong_sampler_argument(
         self, build: Build, caplog: pytest.LogCaptureFixture, sampler: str, argument: str
     ) -> None:
@@ -303,6 +306,14 @@ class TestOutage:
             assert exports.lost == 5
             assert len(backend.spans) == 3
 
+    def test_a_span_that_is_only_recorded_is_not_lost(self, build: Build) -> None:
+        exports = build("traces", Given(endpoint="http://127.0.0.1:1"))
+        exports.provider.sampler = AlwaysRecordSampler(ALWAYS_OFF)
+        span = exports.provider.get_tracer("test").start_span("s")
+        assert span.is_recording()
+        span.end()
+        assert exports.lost == 0
+
     def test_a_full_queue_is_counted_and_no_second_warning(
         self, build: Build, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -357,6 +368,16 @@ class TestOutage:
             assert exports.lost == 1
         assert len(caplog.messages) <= 1
 
+    def test_a_call_that_is_cut_off_is_no_news(self, build: Build, caplog: pytest.LogCaptureFixture) -> None:
+        with OtlpReceiver("grpc", mode="hang") as backend:
+            exports = build("traces", Given(endpoint=backend.endpoint, protocol="grpc"))
+            emit(exports)
+            job = exports.close()
+            backend.wait(lambda: backend.attempts)
+            exports.give_up()
+            job.wait(5)
+        assert not caplog.messages
+
     def test_an_exporter_that_raises_is_one_warning_without_what_it_says(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -369,6 +390,23 @@ class TestOutage:
         (message,) = caplog.messages
         assert message.startswith("logs: ")
         assert "Broken raised RuntimeError;" in message
+
+    def test_what_was_given_up_is_not_called_again(self) -> None:
+        calls: list[str] = []
+
+        class Recording:
+            def export(self, batch: object) -> None:
+                calls.append("export")
+
+            def shutdown(self) -> None:
+                calls.append("shutdown")
+
+        exporter = Exporter(Recording(), "traces", Throttle())
+        exporter.export([1])
+        exporter.give_up()
+        assert exporter.export([1]).name == "FAILURE"
+        exporter.shutdown()
+        assert calls == ["export", "shutdown"]
 
 
 class TestThrottle:

@@ -343,6 +343,12 @@ def reader():
     readers.append(InMemoryMetricReader())
     return readers[0]
 
+def session():
+    import requests
+    made = requests.Session()
+    made.headers["x-key"] = "from the provider"
+    return made
+
 def configurator(scope):
     from opentelemetry.sdk.trace import _TracerConfig
     return _TracerConfig(is_enabled=scope.name != "silent")
@@ -362,6 +368,8 @@ missing = plugins:Missing
 nothing = plugins:nothing
 [_opentelemetry_tracer_configurator]
 mine = plugins:configurator
+[opentelemetry_otlp_credential_provider]
+mine = plugins:session
 [opentelemetry_tracer_provider]
 broken = plugins:broken
 """
@@ -384,6 +392,8 @@ def test_third_parties_by_entry_point(plugins: Path) -> None:
         """
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+        from otel_agent.context import carry_into_threads
+        carry_into_threads()
         with TracerProvider(ALWAYS_ON, shutdown_on_exit=False).get_tracer("caller").start_as_current_span("run"):
             installed = install()
         import plugins
@@ -393,6 +403,14 @@ def test_third_parties_by_entry_point(plugins: Path) -> None:
         metrics.get_meter("test").create_counter("c").add(1)
         flushed = flush(5)
         data = plugins.readers[0].get_metrics_data()
+        with trace.get_tracer("loud").start_as_current_span("run"):
+            if (child := os.fork()) == 0:
+                plugins.seen.clear()
+                emit("child")
+                flush(5)
+                show(seen=plugins.seen)
+                os._exit(0)
+        os.waitpid(child, 0)
         show(done=done(installed), seen=plugins.seen, flushed=flushed,
              metrics=[metric.name for scope in data.resource_metrics[0].scope_metrics for metric in scope.metrics],
              first=trace.get_tracer("loud").start_span("s").get_span_context().trace_id)
@@ -406,15 +424,62 @@ def test_third_parties_by_entry_point(plugins: Path) -> None:
         OTEL_PYTHON_TRACER_CONFIGURATOR="mine",
     )
     assert ended.shown == [
+        {"seen": [[["child"], True, False]]},
         {
             "done": ["exporting", "exporting", "quiet", True],
             "seen": ["a=1", [["loud"], True, False]],
             "flushed": True,
             "metrics": ["c"],
-            "first": 3,
-        }
+            "first": 5,
+        },
     ]
     assert not ended.log
+
+
+def test_the_threads_of_the_sdk_belong_to_no_run(backend: OtlpReceiver) -> None:
+    """Not where a run installs them, nor where it forks; the child itself stays in its run."""
+    ended = run(
+        """
+        from opentelemetry.sdk.trace import TracerProvider
+        from otel_agent.context import carry_into_threads
+        carry_into_threads()
+        trace.set_tracer_provider(TracerProvider(shutdown_on_exit=False))
+        inside = []
+        def observe(_):
+            inside.append(trace.get_current_span().get_span_context().is_valid)
+            return []
+        def collected():
+            inside.clear()
+            while not inside: time.sleep(0.005)
+            return inside[0]
+        with trace.get_tracer("caller").start_as_current_span("run"):
+            install()
+            metrics.get_meter("test").create_observable_gauge("g", [observe])
+            parent = collected()
+            if (child := os.fork()) == 0:
+                show(inside=collected(), child=trace.get_current_span().get_span_context().is_valid)
+                os._exit(0)
+            os.waitpid(child, 0)
+        show(inside=parent)
+        """,
+        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=f"{backend.endpoint}/v1/metrics",
+        OTEL_METRIC_EXPORT_INTERVAL="20",
+    )
+    assert ended.shown == [{"inside": False, "child": True}, {"inside": False}]
+
+
+def test_a_credential_provider_is_the_exporters_own_affair(plugins: Path, backend: OtlpReceiver) -> None:
+    run(
+        "install()\nemit('a')",
+        path=plugins,
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.endpoint,
+        OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER="mine",
+    )
+    assert {each.signal: each.headers.get("x-key") for each in backend.received} == {
+        "traces": "from the provider",
+        "metrics": None,
+        "logs": None,
+    }
 
 
 def test_third_parties_that_fail(plugins: Path) -> None:
@@ -558,6 +623,26 @@ def test_a_fork_in_an_outage_neither_hangs_nor_counts_the_parents_loss() -> None
         "not delivered when telemetry was shut down: 1 span, 1 export of metrics, 1 log record",
         "not delivered when telemetry was shut down: 5 spans, 1 export of metrics, 5 log records",
     ]
+
+
+def test_a_child_of_a_process_that_has_ended_its_telemetry_does_not_wait(backend: OtlpReceiver) -> None:
+    ended = run(
+        """
+        install()
+        emit("a")
+        shutdown(5)
+        if (child := os.fork()) == 0:
+            began = time.monotonic()
+            shutdown(3)
+            show(seconds=time.monotonic() - began, flushed=flush(3))
+            os._exit(0)
+        os.waitpid(child, 0)
+        """,
+        OTEL_EXPORTER_OTLP_ENDPOINT=backend.endpoint,
+    )
+    assert ended.shown[0]["seconds"] < 2
+    assert ended.shown[0]["flushed"]
+    assert not ended.log
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
