@@ -339,6 +339,38 @@ class Account:
                 refusal = self._busy(spend)
         return refusal
 
+    def count_tool_call(self, tool: str, now: int) -> Refusal | None:
+        """Lets one tool call through that costs nothing and counts no repeats: `reserve` in the fewest steps.
+
+        Args:
+            tool: the tool's name.
+            now: nanoseconds of the monotonic clock.
+        """
+        tree = self.tree
+        lock = tree.lock
+        if tree.late or not lock.acquire(False):
+            return self.reserve(ONE_TOOL_CALL, now=now, tool=tool, sent=True)
+        try:
+            for account in self.levels:
+                room = account.room
+                room[TOOL_CALLS] -= 1
+                account.by_tool[tool] += 1
+                if min(room) < 0 or now >= account.look_from or account.capped:
+                    refusal = account._judge(ONE_TOOL_CALL, now, tool, None, False)
+                    if refusal is not None:
+                        self._give_back(ONE_TOOL_CALL, tool, None, account)
+                        refusal.account._mark(refusal)
+                        return refusal
+            for account in self.levels:
+                used = account.used
+                used[TOOL_CALLS] += 1
+                if used[TOOL_CALLS] >= account.alarms[TOOL_CALLS]:
+                    account._alarm()
+            self.own[TOOL_CALLS] += 1
+        finally:
+            lock.release()
+        return None
+
     def _busy(self, spend: Spend) -> Refusal:
         code = next((code for code, amount in zip(CODES, spend, strict=True) if amount), StopCode.MAX_STEPS)
         return Refusal(self, code, pending=True, detail="the account could not be asked in time")

@@ -36,7 +36,7 @@ from otel_agent.run.calls import (
 from otel_agent.run.drive import drive, own_parameter
 from otel_agent.run.state import Run, RunFrame, plain
 from otel_agent.stop import InvalidSetting, ToolDenied
-from otel_agent.telemetry import spans
+from otel_agent.telemetry.guard import broken
 from otel_agent.telemetry.instruments import Instruments
 from otel_agent.telemetry.listeners import heard
 from otel_agent.telemetry.pipeline import current_pipeline
@@ -122,6 +122,7 @@ class ToolVerb(CallVerb[ToolCall]):
     ) -> None:
         super().__init__()
         self.name = given.maybe_text("tool_call.name", name)
+        self.tool = self.name or ""
         self.micro_usd = 0 if cost_usd is None else usd_to_micro(checks.usd("tool_call.cost_usd", cost_usd))
         self.max_repeats = given.maybe_count("tool_call.max_repeats", max_repeats)
         self.arguments = arguments
@@ -135,12 +136,13 @@ class ToolVerb(CallVerb[ToolCall]):
 
     def _prepare(self, description: str | None) -> None:
         """Builds what is the same for every call."""
-        self.span_name = f"{semconv.OPERATION_TOOL} {self.name}"
+        self.span_name = f"{semconv.OPERATION_TOOL} {self.tool}"
         self.at_start = {
             semconv.OPERATION: semconv.OPERATION_TOOL,
-            semconv.TOOL_NAME: self.name,
+            semconv.TOOL_NAME: self.tool,
             semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION,
         }
+        self.labels = {semconv.TOOL_NAME: self.tool, semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION}
         self.more = {**self.own_attributes, semconv.DECISION: "allow"}
         if self.call_id is not None:
             self.more[semconv.TOOL_CALL_ID] = self.call_id
@@ -168,52 +170,54 @@ class ToolVerb(CallVerb[ToolCall]):
         if run is not None and run.account.closed:
             run = run_here(above, context)
         call = ToolCall()
-        call.run, call.above, call.before, call.closed, call.digest = run, above, context, False, None
+        call.run = run
+        call.above = above
+        call.before = context
+        call.closed = False
+        call.digest = None
         call.started = source.monotonic_ns()
         if run is None:
             self._check_name()
             call.pipeline = current_pipeline()
         else:
             call.pipeline = run.pipeline
-            self._pass(run, call, wrapped, args, kwargs)
+            account, tree = run.account, run.account.tree
+            if tree.repeats or self.max_repeats is not None or type(above) is Slot or not self.tool:
+                refusal = self._ask(run, call, wrapped, args, kwargs)
+            elif self.micro_usd:
+                refusal = account.reserve(self.spend, now=call.started, tool=self.tool, sent=True)
+            else:
+                refusal = account.count_tool_call(self.tool, call.started)
+            if tree.notes:
+                run.report()
+            if refusal is not None:
+                raise refuse_tool(run, self, refusal, context)
         start_frame(call, self, context)
         if heard.listeners:
-            tell_started("tool", str(self.name), run)
+            tell_started("tool", self.tool, run)
         return call
 
     def _check_name(self) -> None:
-        if self.name is None:
+        if not self.tool:
             raise InvalidSetting(field="tool_call.name", value=None, allowed="the tool's name, for a `with` block")
 
-    def _pass(
+    def _ask(
         self,
         run: Run,
         call: ToolCall,
         wrapped: Callable[..., Any] | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-    ) -> None:
-        """Asks the account to let this call through.
-
-        Raises:
-            AgentStop: the run must end.
-            ToolDenied: this call must not happen.
-        """
-        account, name, slot, repeat = run.account, self.name, call.above, None
-        tree = account.tree
-        if name is None:
-            self._check_name()
-        if tree.repeats or self.max_repeats is not None:
+    ) -> Refusal | None:
+        """Asks the account to let a call through that may be a repeated one, or has a slot in a batch."""
+        account, name, slot, repeat = run.account, self.tool, call.above, None
+        self._check_name()
+        if account.tree.repeats or self.max_repeats is not None:
             call.digest = self._digest(wrapped, args, kwargs)
             repeat = Repeat(call.digest, account, self.max_repeats)
         if type(slot) is Slot and slot.name == name and slot.claim("spent"):
-            refusal = self._spend_slot(slot, account, repeat, call.started)
-        else:
-            refusal = account.reserve(self.spend, now=call.started, tool=name, repeat=repeat, sent=True)
-        if tree.notes:
-            run.report()
-        if refusal is not None:
-            raise refuse_tool(run, self, refusal, call.before)
+            return self._spend_slot(slot, account, repeat, call.started)
+        return account.reserve(self.spend, now=call.started, tool=name, repeat=repeat, sent=True)
 
     def _spend_slot(self, slot: Slot, account: Account, repeat: Repeat | None, now: int) -> Refusal | None:
         refusal = account.spend_slot(self.micro_usd, now=now, repeat=repeat, announced=slot.repeat)
@@ -226,13 +230,16 @@ class ToolVerb(CallVerb[ToolCall]):
         run = call.run
         if run is None:
             return {**self.at_start, **self.more}
-        account, name = run.account, str(self.name)
+        account, name = run.account, self.tool
         budget = account.budget
-        found = self._known(run).copy()
+        run_id, known = self._latest
+        found = (known if run_id is run.id else self._known(run)).copy()
         found[_CALLS] = account.by_tool.get(name, 0)
-        if budget.max_tool_calls is not None:
-            found[_LIMIT], found[_USED] = budget.max_tool_calls, account.used[TOOL_CALLS]
-        if budget.max_calls_per_tool and name in budget.max_calls_per_tool:
+        limit = budget.max_tool_calls
+        if limit is not None:
+            found[_LIMIT] = limit
+            found[_USED] = account.used[TOOL_CALLS]
+        if account.capped and name in budget.max_calls_per_tool:
             found[semconv.TOOL_LIMIT] = budget.max_calls_per_tool[name]
         if self.micro_usd and budget.max_usd is not None:
             found[_USD_KEYS.limit] = plain(checks.usd("Budget.max_usd", budget.max_usd))
@@ -244,16 +251,14 @@ class ToolVerb(CallVerb[ToolCall]):
 
     def _known(self, run: Run) -> dict[str, Any]:
         """Gives the attributes that are the same for every call in a run, built once for a decorated tool."""
-        run_id, known = self._latest
-        if run_id is not run.id:
-            known = {**self.at_start, **self.more, **run.tool_attributes}
-            self._latest = run.id, known  # one assignment: calls of other runs may come in between
+        known = {**self.at_start, **self.more, **run.tool_attributes}
+        self._latest = run.id, known  # one assignment: calls of other runs may come in between
         return known
 
     def _digest(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         if wrapped is not None:
-            return tool_digest(self.name, self._bound(wrapped, args, kwargs))
-        return tool_digest(self.name, None if self.arguments is NOT_GIVEN else self.arguments)
+            return tool_digest(self.tool, self._bound(wrapped, args, kwargs))
+        return tool_digest(self.tool, None if self.arguments is NOT_GIVEN else self.arguments)
 
     def _bound(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -274,7 +279,10 @@ class ToolVerb(CallVerb[ToolCall]):
             instruments = frame.pipeline.instruments
             if instruments is not None or heard.listeners:
                 self._measure(frame, error, instruments)
-            spans.end(frame.span)
+            try:
+                frame.span.end()
+            except Exception as exc_of_span:
+                broken("ending a span", exc_of_span)
         finally:
             if get_current().get(FRAME) is frame:
                 attach(frame.before)
@@ -285,18 +293,14 @@ class ToolVerb(CallVerb[ToolCall]):
     def _measure(self, call: ToolCall, error: str | None, instruments: Instruments | None) -> None:
         seconds = (source.monotonic_ns() - call.started) / NANO
         if instruments is not None:
-            instruments.tool_ended(self._labels(call.run, error), seconds)
+            instruments.tool_ended(self._labels(call, error), seconds)
         if heard.listeners:
             cost = micro_to_usd(self.micro_usd) if self.micro_usd else None
-            tell_ended(call, "tool", str(self.name), error, seconds, cost_usd=cost)
+            tell_ended(call, "tool", self.tool, error, seconds, cost_usd=cost)
 
-    def _labels(self, run: Run | None, error: str | None) -> dict[str, Any]:
-        labels = {semconv.TOOL_NAME: self.name, semconv.TOOL_TYPE: semconv.TOOL_TYPE_FUNCTION}
-        if run is not None:
-            labels[semconv.AGENT_NAME] = run.agent
-        if error is not None:
-            labels[semconv.ERROR_TYPE] = error
-        return labels
+    def _labels(self, call: ToolCall, error: str | None) -> dict[str, Any]:
+        labels = self.labels if call.run is None else {**self.labels, semconv.AGENT_NAME: call.run.agent}
+        return labels if error is None else {**labels, semconv.ERROR_TYPE: error}
 
 
 def tool_digest(name: str | None, arguments: object) -> str:
