@@ -44,7 +44,7 @@ def configure(
     service_name: str | None = None,
     *,
     endpoint: str | None = None,
-    protocol: Literal["http/protobuf", "grpc"] | None = None,
+     protocol: Literal["http/protobuf", "http/json", "grpc"] | None = None,
     headers: Mapping[str, str] | None = None,
     console: bool | None = None,
     threads: bool | None = None,
