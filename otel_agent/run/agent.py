@@ -22,7 +22,7 @@ from otel_agent.prompts import Prompt
 from otel_agent.run import arguments as given
 from otel_agent.run.border import end_open_runs, end_run
 from otel_agent.run.calls import first_line, fn_name
-from otel_agent.run.drive import BoundWrapped, Instead, Verb, Wrapped, drive, kind_of, through
+from otel_agent.run.drive import BoundWrapped, Instead, Verb, Wrapped, drive, kind_of, own_parameter, through
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.interrupt import arm, disarm
 from otel_agent.run.state import Run, open_runs, opened, plain, run_of
@@ -272,9 +272,12 @@ class AgentFunction(Wrapped):
         kind = kind_of(wrapped)
         steps = kind.endswith("generator")
         self._self_run = _refuse(kind) if steps else through(_ResultVerb(verb.asked), wrapped)
+        self._self_wants_class = own_parameter(wrapped) == "cls"
 
     def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Runs the agent and gives a `RunResult`; its own stop, or a denial, is in `.error` rather than raised."""
+        if self._self_wants_class and not inspect.isclass(next(iter(args), None)):
+            raise TypeError("from Python 3.13 on, .run() and .using() of a class method need @classmethod inside")
         return self._self_run(self.__wrapped__, None, args, kwargs)
 
     def using(self, /, **keywords: Any) -> Any:

@@ -267,6 +267,12 @@ class Wrapped(_Function):
         super().__init__(wrapped, through(verb, wrapped))
         self._self_verb = verb
 
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        """Binds a method to its object; through the class a function is found as it is, as any function."""
+        if instance is None and inspect.isfunction(self.__wrapped__):
+            return self
+        return super().__get__(instance, owner)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         wrapped = self.__wrapped__
         global_name = hasattr(wrapped, "__qualname__") and not inspect.ismethod(wrapped)
