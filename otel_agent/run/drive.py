@@ -244,6 +244,9 @@ def kind_of(fn: Any) -> str:
 class BoundWrapped(_Bound):
     """A decorated method of one object, or of a class."""
 
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         owner = getattr(self.__wrapped__, "__self__", None)
         return getattr, (self._self_owner if owner is None else owner, self.__wrapped__.__name__)
@@ -277,6 +280,9 @@ class Wrapped(_Function):
         wrapped = self.__wrapped__
         global_name = hasattr(wrapped, "__qualname__") and not inspect.ismethod(wrapped)
         return wrapped.__qualname__ if global_name else (type(self), (wrapped, self._self_verb))
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
 
     def __copy__(self) -> Any:
         return self._self_around(copy.copy(self.__wrapped__))
@@ -315,8 +321,10 @@ def through(verb: Verb[Any], fn: Any) -> Callable[..., Any]:
 
 
 def _plain(verb: Verb[Any], like: Any) -> Callable[..., Any]:
-    def call(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         frame = verb.open(wrapped, args, kwargs)
+        if type(wrapped) is types.MethodType:  # one level less of C, of which some versions of Python allow few
+            wrapped, args = wrapped.__func__, (wrapped.__self__, *args)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as exc:

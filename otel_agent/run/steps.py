@@ -294,6 +294,9 @@ class _Stream(_Proxy):
         found = getattr(self.__wrapped__, name)
         return partial(self._self_close, found) if name in ("close", "aclose") else found
 
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
     def __enter__(self) -> Any:
         self.__wrapped__.__enter__()
         return self
