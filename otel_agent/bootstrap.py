@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,8 @@ from otel_agent import context as ctx
 from otel_agent.budget import Budget
 from otel_agent.pricing import Price
 from otel_agent.run import current_run, price_book, use_prices
+from otel_agent.run.border import end_open_runs
+from otel_agent.run.exits import watch_exit
 from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry import events, providers
 from otel_agent.telemetry.listeners import add_listener, remove_listener
@@ -44,7 +47,7 @@ def configure(
     service_name: str | None = None,
     *,
     endpoint: str | None = None,
-     protocol: Literal["http/protobuf", "http/json", "grpc"] | None = None,
+    protocol: Literal["http/protobuf", "http/json", "grpc"] | None = None,
     headers: Mapping[str, str] | None = None,
     console: bool | None = None,
     threads: bool | None = None,
@@ -56,7 +59,7 @@ def configure(
 ) -> None:
     """Sets up this process; a second call changes nothing.
 
-    Leave it out where the application sets up OpenTelemetry itself. Everything is optional, and an argument wins over
+    Not needed where OpenTelemetry is set up already. Everything is optional, and an argument wins over
     the environment.
 
     Args:
@@ -86,6 +89,7 @@ def configure(
         _choose(console, threads, mode)
         use_prices(book)
         _carry_and_show(installed.backend)
+        watch_exit(end_open_runs, current_pipeline())
         _State.configured = True
 
 
@@ -122,7 +126,7 @@ def _carry_and_show(backend: bool) -> None:
         add_listener(_State.view)
 
 
-def flush(timeout: float = FLUSH_SECONDS) -> bool:
+def flush(timeout: float | timedelta = FLUSH_SECONDS) -> bool:
     """Sends what waits to be sent by the providers that `configure()` set.
 
     Args:
@@ -134,7 +138,7 @@ def flush(timeout: float = FLUSH_SECONDS) -> bool:
     return providers.flush(checks.seconds("flush.timeout", timeout))
 
 
-def shutdown(timeout: float = SHUTDOWN_SECONDS) -> None:
+def shutdown(timeout: float | timedelta = SHUTDOWN_SECONDS) -> None:
     """Ends the providers that `configure()` set, and the terminal view; what is left is sent first.
 
     Args:
@@ -166,7 +170,11 @@ class Logger:
         run = current_run()
         ids: dict[str, Any] = {} if run is None else {**run.call_attributes, semconv.AGENT_NAME: run.agent}
         pipeline = current_pipeline() if run is None else run.pipeline
-        events.emit(pipeline.logger, name, {**{str(key): _field(value) for key, value in known.items()}, **ids})
+        events.emit(pipeline.logger, name, {**{_key(key): _field(value) for key, value in known.items()}, **ids})
+
+
+def _key(key: object) -> str:
+    return str(key) if isinstance(key, (str, int, float)) else type(key).__qualname__
 
 
 def _field(value: object, depth: int = 0) -> Any:
@@ -180,5 +188,5 @@ def _field(value: object, depth: int = 0) -> Any:
     if checks.is_list(value) and depth < MOST_DEPTH:
         return [_field(item, depth + 1) for item in value]
     if checks.is_mapping(value) and depth < MOST_DEPTH:
-        return {str(key): _field(item, depth + 1) for key, item in value.items()}
+        return {_key(key): _field(item, depth + 1) for key, item in value.items()}
     return str(value) if isinstance(value, Decimal) else type(value).__qualname__

@@ -43,18 +43,20 @@ def keyed_digest(key: bytes, value: object) -> str:
 
 
 def _plain(value: object, depth: int) -> Any:
+    try:
+        return _form(value, depth)
+    except Exception:
+        return _itself(value)
+
+
+def _form(value: object, depth: int) -> Any:
     if value is None or isinstance(value, (str, bool)):
         return value
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
         return _number(value)
-    if depth > MOST_DEPTH:
-        return _itself(value)
-    try:
-        return _container(value, depth + 1)
-    except Exception:
-        return _itself(value)
+    return _itself(value) if depth > MOST_DEPTH else _container(value, depth + 1)
 
 
 def _number(value: float) -> Any:

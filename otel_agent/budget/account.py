@@ -292,7 +292,12 @@ class Account:
 
     def open(self) -> Refusal | None:
         """Keeps room in every ancestor for the final call, if there is to be one."""
-        refusal = self.levels[1].reserve(self.final, now=self.started) if len(self.levels) > 1 else None
+        if len(self.levels) == 1:
+            return None
+        above = self.levels[1]
+        with self.tree as alone:
+            # the parent goes on without this child: nothing of it is marked as stopped
+            refusal = above._take(self.final, self.started, None, None) if alone else above._busy(self.final)
         if refusal is not None:
             self.final = NOTHING
         return refusal
@@ -722,14 +727,12 @@ class Account:
 
     def left(self, dimension: int, *, final: bool = False) -> float:
         """Gives what is left at the level that has least, in calls, tokens or micro-USD; infinite without a limit."""
-        if self.tree.late:
-            with self.tree:
-                pass  # entering does what is queued
         least = NO_LIMIT
-        for account in self.levels:
-            if account.full[dimension] != NO_LIMIT:
-                kept = account.final[dimension] if final and account is self else 0
-                least = min(least, account.room[dimension] + kept)
+        with self.tree:  # a call that is only being looked at is counted for that moment
+            for account in self.levels:
+                if account.full[dimension] != NO_LIMIT:
+                    kept = account.final[dimension] if final and account is self else 0
+                    least = min(least, account.room[dimension] + kept)
         return least
 
     def limited(self, dimension: int) -> bool:

@@ -21,7 +21,7 @@ from otel_agent.budget import NANO, NO_LIMIT, Budget
 from otel_agent.prompts import Prompt
 from otel_agent.run import arguments as given
 from otel_agent.run.border import end_open_runs, end_run
-from otel_agent.run.calls import first_line, fn_name
+from otel_agent.run.calls import first_line, fn_name, refused_span
 from otel_agent.run.drive import BoundWrapped, Instead, Verb, Wrapped, drive, kind_of, own_parameter, through
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.interrupt import arm, disarm
@@ -111,7 +111,7 @@ class AgentVerb(Verb[Run]):
         self._start(run, context)
         opened(run)
         watch_exit(end_open_runs, run.pipeline)
-        if asked.budget.interrupt is not None and (wrapped is None or kind_of(wrapped) == "plain"):
+        if asked.budget.interrupt is not None and run.mode != "observe" and _is_plain(wrapped):
             arm(run)
         return run
 
@@ -176,6 +176,11 @@ class AgentVerb(Verb[Run]):
             ctx.restore(frame)
 
 
+def _is_plain(wrapped: Callable[..., Any] | None) -> bool:
+    """Tells whether a run has a thread of its own until it ends: a block, or a function that is not async."""
+    return wrapped is None or kind_of(wrapped) == "plain"
+
+
 def _in_task() -> bool:
     """Tells whether asyncio runs this code; elsewhere a deadline holds at the gates only."""
     try:
@@ -191,8 +196,12 @@ def _enter(parent: Run, run: Run) -> None:
         AgentStop: one of them was stopped, or cannot keep room for the final call.
     """
     refusal = run.account.open()
-    if refusal is not None:
-        raise parent.refused(refusal)
+    if refusal is None:
+        return
+    attributes = {semconv.OPERATION: semconv.OPERATION_RUN, **parent.call_attributes, semconv.AGENT_NAME: run.agent}
+    name = f"{semconv.OPERATION_RUN} {run.agent}"
+    refused_span(parent, name, SpanKind.INTERNAL, run.before, attributes, refusal)
+    raise parent.refused(refusal)
 
 
 def _announce(run: Run) -> None:

@@ -73,7 +73,8 @@ def server(field: str, value: object) -> dict[str, Any]:
         return {}
     text = checks.text(field, value)
     host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):
+    bare = ":" in host and "/" not in host and not host.endswith("]")  # an IPv6 address without a port
+    if not colon or text.endswith("]") or bare:
         return {semconv.SERVER_ADDRESS: text}
     if not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
         raise InvalidSetting(field=field, value=value, allowed="a host, or host:port")

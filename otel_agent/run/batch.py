@@ -15,7 +15,7 @@ from otel_agent.run.calls import run_here
 from otel_agent.run.drive import Verb
 from otel_agent.run.state import Run, RunFrame
 from otel_agent.run.tool import Slot, ToolVerb, refuse_tool, tool_digest
-from otel_agent.stop import InvalidSetting, ToolDenied
+from otel_agent.stop import InvalidSetting, StopCode, ToolDenied
 
 __all__ = ["Batch", "BatchVerb"]
 
@@ -85,9 +85,16 @@ def _slot(run: Run | None, name: str, repeat: Repeat | None, refusal: Refusal | 
         slot.state = "free"
     elif refusal is not None:
         slot.state = "denied"
-        error = refuse_tool(run, ToolVerb(name), refusal._replace(denial=True), context)
+        error = refuse_tool(run, ToolVerb(name), _as_denial(refusal), context)
         slot.denied = error if isinstance(error, ToolDenied) else None
     return slot
+
+
+def _as_denial(refusal: Refusal) -> Refusal:
+    """Turns "too many tool calls" into a denial; what the batch itself holds counts as used to who reads it."""
+    if refusal.code is StopCode.MAX_TOOL_CALLS:
+        refusal = refusal._replace(used=max(refusal.used, refusal.limit))
+    return refusal._replace(denial=True)
 
 
 def _wanted(calls: object) -> list[tuple[str, Any]]:

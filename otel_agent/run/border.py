@@ -12,13 +12,14 @@ from typing import Any, NamedTuple, TypeGuard
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from otel_agent import config, semconv
 from otel_agent import context as ctx
+from otel_agent import semconv
 from otel_agent.run.blame import blame, blamed, is_cancellation, is_decision
-from otel_agent.run.calls import error_of
+from otel_agent.run.calls import error_of, record
 from otel_agent.run.state import Run, closed, open_runs, plain
 from otel_agent.stop import GROUPS, AgentStop, StopCode, StopIgnored, ToolDenied, reason_for
 from otel_agent.telemetry import spans
+from otel_agent.telemetry.guard import broken
 from otel_agent.telemetry.listeners import heard, tell
 from otel_agent.usage import LimitUse, Listener, RunRecord, RunResult, Usage
 
@@ -42,8 +43,8 @@ def end_run(run: Run, exc: BaseException | None, output: Any) -> BaseException |
         run.account.came_late(now)
     if not run.account.close():
         return exc
-    closed(run)
     run.report()
+    closed(run)
     usage, own = run.account.usage(now), run.account.usage(now, own=True)
     limits = run.account.limit_uses(now)
     record = RunRecord(
@@ -158,9 +159,9 @@ def _project(run: Run, record: RunRecord, end: _End, exc: BaseException | None) 
 
 
 def _fail(span: Span, root_id: str, end: _End, exc: BaseException | None) -> None:
-    failed = exc is not None and not is_decision(exc) and not is_cancellation(exc)
+    failed = exc is not None and not any(is_decision(each) or is_cancellation(each) for each in (exc, end.exc or exc))
     if failed and exc is not None and blame(exc, root_id, StopCode.ERROR):
-        spans.record_exception(span, exc, config.CAPTURE_EXCEPTIONS.get())
+        record(span, exc)
     if end.error is not None:
         spans.fail(span, end.error)
 
@@ -204,5 +205,8 @@ def _run_ended(listener: Listener) -> Any:
 def end_open_runs(detail: str) -> None:
     """Ends every open run as cancelled, the innermost first."""
     for run in sorted(open_runs(), key=lambda run: -len(run.account.levels)):
-        run.account.mark(StopCode.CANCELLED, detail)
-        end_run(run, None, None)
+        try:
+            run.account.mark(StopCode.CANCELLED, detail)
+            end_run(run, None, None)
+        except Exception as exc:
+            broken("ending a run at exit", exc)

@@ -16,9 +16,9 @@ from otel_agent.context import FRAME
 from otel_agent.run.blame import blame, code_for, is_cancellation, is_decision
 from otel_agent.run.drive import Verb
 from otel_agent.run.state import Run, RunFrame, plain, run_of
-from otel_agent.stop import AgentStop, RunClosed, StopIgnored, ToolDenied
+from otel_agent.stop import AgentStop, InvalidSetting, RunClosed, StopIgnored, ToolDenied
 from otel_agent.telemetry import spans
-from otel_agent.telemetry.guard import broken
+from otel_agent.telemetry.guard import broken, warn_once
 from otel_agent.telemetry.listeners import heard, tell
 from otel_agent.telemetry.pipeline import Pipeline
 from otel_agent.telemetry.spans import SPAN
@@ -30,6 +30,7 @@ __all__ = [
     "close_failed",
     "first_line",
     "fn_name",
+    "record",
     "refused_span",
     "run_here",
     "start_frame",
@@ -129,9 +130,19 @@ def close_failed(run: Run | None, span: Span, kind: str, exc: BaseException) -> 
         spans.write(span, {semconv.ERROR_TYPE: error})
         return error
     if not is_decision(exc) and blame(exc, run.root_id if run is not None else "", code_for(kind, exc)):
-        spans.record_exception(span, exc, config.CAPTURE_EXCEPTIONS.get())
+        record(span, exc)
     spans.fail(span, error)
     return error
+
+
+def record(span: Span, exc: BaseException) -> None:
+    """Adds an exception to a span, as much of it as the setting allows; a wrong setting is a warning, no error."""
+    try:
+        capture = config.CAPTURE_EXCEPTIONS.get()
+    except InvalidSetting as wrong:
+        capture = config.CAPTURE_EXCEPTIONS.default
+        warn_once("capture", "%s; %s is taken", wrong, capture)
+    spans.record_exception(span, exc, capture)
 
 
 def error_of(exc: BaseException) -> str:

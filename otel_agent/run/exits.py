@@ -74,9 +74,11 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
 def _deliver_and_die() -> None:
     try:
         _end_runs("sigterm")
-        _deliver()
     finally:
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            _deliver()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _deliver() -> None:

@@ -15,7 +15,7 @@ from otel_agent import semconv
 from otel_agent.budget import NANO, NO_LIMIT
 from otel_agent.run import drive, steps
 from otel_agent.run.calls import Call
-from otel_agent.run.state import Run
+from otel_agent.run.state import Run, on_new_deadline
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import warn_once
 
@@ -36,7 +36,7 @@ def arm(run: Run) -> None:
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         return
     if not _armed:
-        if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+        if signal.getsignal(signal.SIGALRM) not in (signal.SIG_DFL, _on_alarm):
             warn_once(
                 "sigalrm", "SIGALRM is taken by the application: max_seconds of %s holds at gates only", run.agent
             )
@@ -52,8 +52,22 @@ def disarm(run: Run) -> None:
         return
     _armed.remove(run)
     _set_timer()
-    if not _armed:
+    _put_back()
+
+
+def _put_back() -> None:
+    """Leaves the signal as it was found, once no run needs it; only the main thread may."""
+    if not _armed and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def deadline_moved(run: Run) -> None:
+    """Follows a deadline that was changed while the run is open."""
+    if run in _armed:
+        _set_timer()
+
+
+on_new_deadline(deadline_moved)
 
 
 def _set_timer() -> None:

@@ -262,8 +262,8 @@ class LLMVerb(CallVerb[LLMCall]):
     def attributes(self, call: LLMCall) -> dict[str, Any]:
         run = call.run
         found = {**self.at_start, **self.more}
-        if call.max_output_tokens is not None:
-            found[semconv.REQUEST_MAX_TOKENS] = call.max_output_tokens
+        if self.max_output is not None:
+            found[semconv.REQUEST_MAX_TOKENS] = self.max_output
         if run is None:
             return found
         found.update(run.call_attributes)
@@ -315,7 +315,9 @@ class LLMVerb(CallVerb[LLMCall]):
             spans.write(span, self._after(call, run, reading, bill))
         error = None if exc is None else close_failed(run, span, "llm", exc)
         self._measure(call, run, reading, bill, seconds, error)
-        if heard.listeners:
+        if heard.listeners and call.cancelled:
+            tell_ended(call, "llm", self.model, error, seconds)
+        elif heard.listeners:
             tell_ended(
                 call,
                 "llm",

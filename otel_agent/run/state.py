@@ -1,6 +1,7 @@
-"""One open run: its counters, its span, what users may ask of it, and how it ends.
+"""One open run: its account, its span, and what users may ask of it.
 
-Decides which stop reason a run gets. Opens no gate itself (gates.py) and wraps no function (drive.py).
+Decides whom a note or a stop concerns. Lets no call through itself (tool.py, llm.py), wraps no function (drive.py), and
+leaves its end to border.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from opentelemetry.context import Context
@@ -67,7 +69,7 @@ class RunBudget:
         *,
         max_steps: int | None = _UNSET,
         max_tool_calls: int | None = _UNSET,
-        max_seconds: float | None = _UNSET,
+        max_seconds: float | timedelta | None = _UNSET,
         max_tokens: int | None = _UNSET,
         max_usd: Money | None = _UNSET,
         max_calls_per_tool: Mapping[str, int] = _UNSET,
@@ -342,7 +344,8 @@ class Run(RunFrame):
             owner.report_note(note)
 
     def _owner(self, account: Account) -> Run:
-        return next((run for run in self.lineage() if run.account is account), self)
+        """Gives the run that a note is about: one of these, or another open one of the same tree."""
+        return next((run for run in self.lineage() if run.account is account), _open.get(account.run_id, self))
 
     def lineage(self) -> Iterator[Run]:
         """Gives this run and those above it."""
@@ -377,8 +380,10 @@ class Run(RunFrame):
             if self.span is not None:
                 known = {key: value for key, value in fields.items() if value is not None}
                 spans.add_event(self.span, semconv.BUDGET_CHANGED, known)
-        if self.timer is not None and "max_seconds" in changes:
+        if "max_seconds" in changes:
             self._reschedule()
+            for follow in _new_deadline:
+                follow(self)
 
     def _reschedule(self) -> None:
         """Moves the timer of an async run to the new deadline, from whichever thread."""
@@ -454,18 +459,30 @@ def gives_last_words(verb: Callable[[Run, str, dict[str, Any]], Any]) -> None:
     _last_words[:] = [verb]
 
 
-_open: weakref.WeakSet[Run] = weakref.WeakSet()
+_open: weakref.WeakValueDictionary[str, Run] = weakref.WeakValueDictionary()
+_new_deadline: list[Callable[[Run], None]] = []
+
+
+def on_new_deadline(follow: Callable[[Run], None]) -> None:
+    """Names the function that follows a deadline which is changed while its run is open."""
+    _new_deadline[:] = [follow]
+
+
 _watching_forks = threading.Event()
 
 
 def open_runs() -> list[Run]:
-    """Gives the runs that are open in this process."""
-    return list(_open)
+    """Gives the runs that are open in this process, also while others open and end."""
+    while True:
+        try:
+            return list(_open.values())
+        except RuntimeError:  # one came or went meanwhile
+            continue
 
 
 def opened(run: Run) -> None:
     """Takes a run into the list of open ones."""
-    _open.add(run)
+    _open[run.id] = run
     if not _watching_forks.is_set() and hasattr(os, "register_at_fork"):
         _watching_forks.set()
         os.register_at_fork(after_in_child=_forked)
@@ -483,7 +500,7 @@ def _forked() -> None:
 
 def closed(run: Run) -> None:
     """Takes a run off the list of open ones."""
-    _open.discard(run)
+    _open.pop(run.id, None)
 
 
 def run_of(frame: Frame | None, context: Context) -> Run | None:

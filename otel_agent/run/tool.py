@@ -212,7 +212,8 @@ class ToolVerb(CallVerb[ToolCall]):
         """Asks the account to let a call through that may be a repeated one, or has a slot in a batch."""
         account, name, slot, repeat = run.account, self.tool, call.above, None
         self._check_name()
-        if account.tree.repeats or self.max_repeats is not None:
+        seen = wrapped is not None or self.arguments is not NOT_GIVEN
+        if seen and (account.tree.repeats or self.max_repeats is not None):
             call.digest = self._digest(wrapped, args, kwargs)
             repeat = Repeat(call.digest, account, self.max_repeats)
         if type(slot) is Slot and slot.name == name and slot.claim("spent"):
@@ -258,7 +259,7 @@ class ToolVerb(CallVerb[ToolCall]):
     def _digest(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         if wrapped is not None:
             return tool_digest(self.tool, self._bound(wrapped, args, kwargs))
-        return tool_digest(self.tool, None if self.arguments is NOT_GIVEN else self.arguments)
+        return tool_digest(self.tool, self.arguments)
 
     def _bound(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -294,6 +295,8 @@ class ToolVerb(CallVerb[ToolCall]):
         seconds = (source.monotonic_ns() - call.started) / NANO
         if instruments is not None:
             instruments.tool_ended(self._labels(call, error), seconds)
+            if self.micro_usd and call.run is not None:
+                instruments.spent(call.run.agent, call.run.prompt_id, None, float(micro_to_usd(self.micro_usd)))
         if heard.listeners:
             cost = micro_to_usd(self.micro_usd) if self.micro_usd else None
             tell_ended(call, "tool", self.tool, error, seconds, cost_usd=cost)
@@ -312,6 +315,7 @@ def refuse_tool(run: Run, verb: ToolVerb, refusal: Refusal, context: Context) ->
     """Reports a refused tool call, with a span of its own, and gives what is to be raised."""
     name = str(verb.name)
     attributes = {**verb.at_start, **verb.more, **run.tool_attributes}
+    attributes.pop(semconv.COST_USD, None)  # it was not made
     refused_span(run, verb.span_name, SpanKind.INTERNAL, context, attributes, refusal)
     tell_refused(run, "tool", name, refusal)
     if not refusal.denial:

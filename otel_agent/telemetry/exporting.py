@@ -410,7 +410,7 @@ class Builder:
         return made if isinstance(made, MetricReader) else Exporter(made, signal, self.throttle)
 
     def _leave_out(self, name: str, exc: Exception) -> None:
-        why = f"{type(exc).__name__}: {exc}"
+        why = type(exc).__name__  # its message may quote a header
         if why not in self._said:
             self._said.add(why)
             _log.warning("the exporter %s cannot be built (%s); what needs it is not exported", name, why)

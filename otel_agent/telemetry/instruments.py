@@ -1,7 +1,7 @@
 """Metrics: the instruments of the vocabulary, and what each fact adds to them.
 
-Boundaries travel as the instruments' own advice, so that they hold under an application's provider too. Nothing here
-raises; a label is never a run, a user or a trace.
+Each histogram brings its boundaries along, for whichever provider it is made on. Nothing here raises; no label is a
+run, a user or a trace.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Instruments:
         if run.usage.cost_usd is not None:
             self._run_cost.record(float(run.usage.cost_usd), labels)
         for limit, use in run.limits.items():
-            self._utilization.record(_share(use), {semconv.AGENT_NAME: run.agent, semconv.LIMIT: limit})
+            self._utilization.record(_share(use), {semconv.AGENT_NAME: run.agent, semconv.LIMIT: f"max_{limit}"})
 
     def _conventions(self, run: RunRecord) -> None:
         labels: Labels = {semconv.AGENT_NAME: run.agent}
@@ -120,11 +120,13 @@ class Instruments:
         except Exception as exc:
             broken("recording metrics", exc)
 
-    def spent(self, agent: str, prompt_id: str | None, model: str, usd: float) -> None:
-        """Counts what a call cost, in USD."""
+    def spent(self, agent: str, prompt_id: str | None, model: str | None, usd: float) -> None:
+        """Counts what a call cost, in USD; a tool has no model."""
         labels = _labels(agent, prompt_id)
+        if model is not None:
+            labels[semconv.REQUEST_MODEL] = model
         try:
-            self._cost.add(usd, {**labels, semconv.REQUEST_MODEL: model})
+            self._cost.add(usd, labels)
         except Exception as exc:
             broken("recording metrics", exc)
 

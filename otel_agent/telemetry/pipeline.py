@@ -5,11 +5,13 @@ Sets no provider. Knows of each signal whether anybody is behind it, so that not
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import _logs, metrics, trace
 
 from otel_agent import semconv
+from otel_agent.telemetry.guard import broken
 from otel_agent.telemetry.instruments import Instruments
 from otel_agent.telemetry.version import VERSION
 
@@ -33,16 +35,24 @@ class Pipeline:
             tracer_provider, lambda: tracer_provider.get_tracer(semconv.SCOPE, VERSION)
         )
         meter = _real(meter_provider, lambda: meter_provider.get_meter(semconv.SCOPE, VERSION))
-        self.instruments = Instruments(meter) if meter is not None else None
+        self.instruments = None if meter is None else _tried("creating instruments", lambda: Instruments(meter))
         self.logger: _logs.Logger | None = _real(
             logger_provider, lambda: logger_provider.get_logger(semconv.SCOPE, VERSION)
         )
 
 
-def _real(provider: object, get: Any) -> Any:
-    """Gives what a provider gives, or None where it stands for no provider, or is switched off."""
-    found = None if _stand_in(provider) else get()
+def _real(provider: object, get: Callable[[], Any]) -> Any:
+    """Gives what a provider gives, or None where it stands for no provider, is switched off, or fails."""
+    found = None if provider is None or _stand_in(provider) else _tried("a provider", get)
     return None if _stand_in(found) else found
+
+
+def _tried(what: str, get: Callable[[], Any]) -> Any:
+    try:
+        return get()
+    except Exception as exc:
+        broken(what, exc)
+        return None
 
 
 def _stand_in(thing: object) -> bool:
@@ -68,7 +78,9 @@ def current_pipeline() -> Pipeline:
     """Gives the pipeline of the providers that are set at this moment."""
     if _Held.chosen is not None:
         return _Held.chosen
-    traces, meters, logs = trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()
+    traces = _tried("the tracer provider", trace.get_tracer_provider)
+    meters = _tried("the meter provider", metrics.get_meter_provider)
+    logs = _tried("the logger provider", _logs.get_logger_provider)
     latest = _Held.latest
     if latest is not None:
         known = latest.providers

@@ -106,8 +106,15 @@ def _described(exc: BaseException, capture: str) -> dict[str, str]:
     if capture != "type":
         found[semconv.EXCEPTION_STACKTRACE] = _frames(exc)
     if capture == "full":
-        found[semconv.EXCEPTION_MESSAGE] = str(exc)
+        found[semconv.EXCEPTION_MESSAGE] = _message(exc)
     return found
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception as problem:
+        return f"{error_type(problem)} instead of a message"
 
 
 def _frames(exc: BaseException) -> str:

@@ -142,3 +142,11 @@ def test_a_run_that_may_not_open_leaves_nothing_open(kept: Capture) -> None:
             pytest.fail("there is no room for the final call")
         assert current_run() is outer
         assert open_runs() == [outer]
+
+
+def test_a_tool_block_that_shows_no_arguments_repeats_nothing() -> None:
+    with agent_run(budget=Budget(max_repeats=1)) as run:
+        for _ in range(3):
+            with tool_call("search"):
+                pass
+    assert run.result.usage.tool_calls == 3

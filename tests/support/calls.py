@@ -16,8 +16,8 @@ def ask(input_tokens: int = 10, output_tokens: int = 5, model: str = "some-model
 
 
 def use(tool: str = "search", **keywords: Any) -> None:
-    """Makes one tool call."""
-    with tool_call(tool, **keywords):
+    """Makes one tool call, with the same arguments each time unless told otherwise."""
+    with tool_call(tool, **{"arguments": {}, **keywords}):
         pass
 
 

@@ -120,7 +120,7 @@ def test_a_run_is_recorded_once_with_its_totals(kept: Capture, clock: FakeClock)
         "duration": (1, 3.0),
     }
     shares = {key: point.sum for key, point in points(kept, "otel_agent.budget.utilization").items()}
-    assert shares == {("agent", "steps"): 0.25, ("agent", "tool_calls"): 0.0}
+    assert shares == {("agent", "max_steps"): 0.25, ("agent", "max_tool_calls"): 0.0}
 
 
 def test_a_run_of_unknown_cost_has_none(kept: Capture) -> None:

@@ -1,0 +1,88 @@
+"""Whatever is wrong with telemetry, the user's own exception and result come through, and budgets hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opentelemetry import trace
+
+from otel_agent import BudgetExceeded, agent_run, llm_call, tool_call
+from otel_agent.budget import Budget
+from otel_agent.telemetry import guard
+from otel_agent.telemetry.pipeline import Pipeline, current_pipeline, use_pipeline
+from otel_agent.testing import capture
+from tests.support.processes import ended, start
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_said", set())
+
+
+def test_a_wrong_capture_setting_is_one_warning_and_no_span_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_AGENT_CAPTURE_EXCEPTIONS", "bogus")
+    with capture() as kept, pytest.raises(KeyError), agent_run("bot"), tool_call("t"):
+        raise KeyError("mine")
+    assert {span.name for span in kept.spans} == {"invoke_agent bot", "execute_tool t"}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "OTEL_AGENT_CAPTURE_EXCEPTIONS = 'bogus'" in caplog.text
+    assert "frames is taken" in caplog.text
+
+
+class Broken:
+    """A provider, tracer, meter or logger that raises whatever it is asked."""
+
+    def __getattr__(self, name: str) -> Any:
+        def raises(*args: object, **keywords: object) -> Any:
+            raise RuntimeError(name)
+
+        return raises
+
+
+class HalfBroken:
+    """A provider that gives what is broken."""
+
+    def get_tracer(self, *args: object, **keywords: object) -> Any:
+        return Broken()
+
+    get_meter = get_logger = get_tracer
+
+
+@pytest.mark.parametrize("provider", [Broken(), HalfBroken()])
+def test_providers_that_raise_change_nothing(provider: Any, caplog: pytest.LogCaptureFixture) -> None:
+    before = use_pipeline(Pipeline(provider, provider, provider))
+    try:
+        with pytest.raises(BudgetExceeded), agent_run("bot", budget=Budget(max_steps=1)) as run:
+            for _ in range(3):
+                with llm_call("gpt-5-mini") as call:
+                    call.record(input_tokens=1, output_tokens=1)
+    finally:
+        use_pipeline(before)
+    assert (run.result.stop_reason, run.result.usage.steps) == ("max_steps", 1)
+    assert caplog.records
+    assert all("the run goes on without it" in record.getMessage() for record in caplog.records)
+
+
+def test_a_provider_that_cannot_be_looked_up_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> Any:
+        raise StopIteration
+
+    monkeypatch.setattr(trace, "get_tracer_provider", fails)
+    assert current_pipeline().tracer is None
+
+
+def test_a_wrong_provider_variable_stops_no_run() -> None:
+    out = ended(
+        start(
+            """
+            with agent_run("bot") as run: pass
+            print(run.result.stop_reason)
+            """,
+            OTEL_PYTHON_TRACER_PROVIDER="bogus",
+        )
+    )
+    assert out[:2] == (0, "finish\n")
+    assert "Traceback" not in out[2].replace("Traceback (most recent call last)", "", out[2].count("Failed to load"))
