@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from otel_agent import (
+    AgentStop,
     Budget,
     FinalCall,
     InvalidSetting,
     Prompt,
+    ToolDenied,
     agent_run,
     current_call,
     current_run,
@@ -150,3 +153,50 @@ def test_a_tool_block_that_shows_no_arguments_repeats_nothing() -> None:
             with tool_call("search"):
                 pass
     assert run.result.usage.tool_calls == 3
+
+
+def test_what_a_tool_costs_is_in_the_cost_metric_and_a_refused_one_costs_nothing(kept: Capture) -> None:
+    with agent_run("bot", budget=Budget(max_calls_per_tool={"paid": 1})) as run:
+        with tool_call("paid", cost_usd="0.25"):
+            pass
+        with pytest.raises(ToolDenied), tool_call("paid", cost_usd="0.25"):
+            pass
+    (point,) = kept.metrics()["otel_agent.cost"]
+    assert (point.value, run.result.own_usage.cost_usd) == (0.25, Decimal("0.25"))
+    costs = [(span.attributes or {}).get("otel_agent.cost.usd") for span in kept.spans if span.name.startswith("exec")]
+    assert costs == [0.25, None]
+
+
+def test_a_child_that_does_not_fit_has_a_span_and_leaves_its_parent_running(kept: Capture) -> None:
+    small = Budget(max_tokens=900, final_call=FinalCall(tokens=800))
+    with agent_run("parent", budget=Budget(max_tokens=500)) as run:
+        with pytest.raises(AgentStop), agent_run("child", budget=small):
+            pytest.fail("it ran")
+        with llm_call("gpt-5-mini", max_output_tokens=100) as call:
+            call.record(input_tokens=1, output_tokens=1)
+    assert run.result.stop_reason == "finish"
+    refused = kept.span("invoke_agent child").attributes or {}
+    assert (refused["otel_agent.decision"], refused["otel_agent.decision.reason"]) == ("deny", "max_tokens")
+
+
+def test_a_call_that_was_certainly_not_sent_is_told_without_use(kept: Capture) -> None:
+    with agent_run("bot", budget=Budget(max_tokens=500)), llm_call("gpt-5-mini", max_output_tokens=100) as call:
+        call.cancel()
+    (record,) = kept.records.calls
+    assert (record.input_tokens, record.output_tokens, record.cost_usd) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "address", "port"), [("::1", "::1", None), ("[::1]:8080", "[::1]", 8080), ("host:80", "host", 80)]
+)
+def test_a_server_address_is_split_also_by_ipv6(kept: Capture, given: str, address: str, port: int | None) -> None:
+    with llm_call("gpt-5-mini", server_address=given):
+        pass
+    found = kept.span("chat gpt-5-mini").attributes or {}
+    assert (found["server.address"], found.get("server.port")) == (address, port)
+
+
+def test_the_most_output_is_on_the_span_only_where_it_was_asked_for(kept: Capture) -> None:
+    with agent_run("bot", budget=Budget(max_tokens=50_000)), llm_call("gpt-5-mini") as call:
+        call.record(input_tokens=1, output_tokens=1)
+    assert "gen_ai.request.max_tokens" not in (kept.span("chat gpt-5-mini").attributes or {})

@@ -255,3 +255,41 @@ def test_forked_workers_serve_runs_of_their_own_and_end_none_of_the_parents() ->
         status, _, _ = ended(process)
         assert status == 0
         assert reason(receiver, "parent") == "finish:None"
+
+
+def test_sigterm_delivers_the_runs_of_threads_too() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            configure("exits", endpoint=os.environ["TO"])
+            def work():
+                with agent_run("done"): pass
+                with agent_run("bot"):
+                    ready()
+                    time.sleep(60)
+            threading.Thread(target=work, daemon=True).start()
+            time.sleep(60)
+            """,
+            TO=receiver.endpoint,
+        )
+        send(process, signal.SIGTERM)
+        assert ended(process)[0] == -signal.SIGTERM
+        assert reason(receiver) == "cancelled:sigterm"
+        assert reason(receiver, "done") == "finish:None"
+
+
+def test_open_runs_are_found_while_others_open_and_end() -> None:
+    process = start(
+        """
+        from otel_agent.run import open_runs
+        configure(console=False)
+        def work():
+            for _ in range(3000):
+                with agent_run("bot"): pass
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        [thread.start() for thread in threads]
+        while any(thread.is_alive() for thread in threads):
+            open_runs()
+        """
+    )
+    assert ended(process)[::2] == (0, "")

@@ -143,3 +143,37 @@ def test_where_it_may_raise() -> None:
     assert _in_user_code(sys._getframe())
     with agent_run("bot"):
         assert _in_user_code(sys._getframe())
+
+
+def test_observe_mode_interrupts_nothing() -> None:
+    with agent_run("bot", budget=SOON, mode="observe") as run:
+        time.sleep(0.3)
+    assert run.result.stop_reason == "finish"
+
+
+def test_a_shorter_deadline_moves_the_alarm() -> None:
+    @agent_run("bot", budget=Budget(max_seconds=60, interrupt="signal"))
+    def bot() -> None:
+        run = current_run()
+        assert run is not None
+        run.budget.update(max_seconds=0.2)
+        time.sleep(600)
+
+    assert bot.run().stop_reason == "max_seconds"
+
+
+def test_a_run_that_ends_in_another_thread_ends_all_the_same() -> None:
+    @agent_run("bot", budget=Budget(max_seconds=60, interrupt="signal"))
+    def bot() -> Generator[int]:
+        return (number for number in range(3))
+
+    items: list[int] = []
+    with capture() as kept:
+        given = bot()
+        thread = threading.Thread(target=lambda: items.extend(given))
+        thread.start()
+        thread.join()
+    assert items == [0, 1, 2]
+    assert (kept.span("invoke_agent bot").attributes or {})["otel_agent.stop_reason"] == "finish"
+    with agent_run("next", budget=SOON):  # the main thread puts the signal back
+        pass
