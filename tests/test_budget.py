@@ -139,6 +139,7 @@ def test_a_settle_never_waits_and_is_done_by_whoever_comes_next() -> None:
     assert account.reserve(held, now=0) is None
     with locked_elsewhere(account):
         account.settle(held, Actual(input_tokens=5, output_tokens=5))
+        assert len(account.tree.late) == 1
     assert account.reserve((1, 0, 90, 0), now=0) is None
     assert account.usage(0).total_tokens == 10
 

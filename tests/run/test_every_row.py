@@ -70,6 +70,7 @@ HELD_BY: dict[str, tuple[str, ...]] = {
         "test_no_record_counts_as_sent_at_its_estimate",
         "test_no_record_of_one_half_takes_the_estimate_for_the_other",
         "test_no_record_is_not_a_whole_record",
+        "test_no_record_is_no_surprise_where_the_call_failed",
         "test_no_record_warns_once_where_tokens_or_money_are_limited",
     ),
     "parallel tools": (

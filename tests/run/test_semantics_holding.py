@@ -132,8 +132,9 @@ def test_what_an_llm_call_reserves_and_overruns_is_settled_in_full_and_reported(
         ask(5, 100, max_output_tokens=100)
         ask(5, 900, max_output_tokens=100)
         assert run.usage.total_tokens == 1315
-        with pytest.raises(BudgetExceeded):
+        with pytest.raises(BudgetExceeded) as caught:
             ask(max_output_tokens=1)
+    assert (caught.value.limit, caught.value.used) == (1000, 1315)
     spans = [span for span in kept.spans if span.name.startswith("chat")]
     assert [span.attributes.get("otel_agent.usage.overrun") for span in spans] == [205, 5, 805, None]
 
@@ -226,6 +227,14 @@ def test_no_record_warns_once_where_tokens_or_money_are_limited(
             with llm_call("gpt-5-mini", max_output_tokens=10):
                 pass
     assert len([record for record in caplog.records if "without a record" in record.message]) == times
+
+
+@pytest.mark.usefixtures("warnings_anew")
+def test_no_record_is_no_surprise_where_the_call_failed(caplog: pytest.LogCaptureFixture) -> None:
+    with agent_run(budget=Budget(max_tokens=9000)) as run, contextlib.suppress(TimeoutError), llm_call("some-model"):
+        raise TimeoutError
+    assert run.result.usage.estimated
+    assert "without a record" not in caplog.text
 
 
 # streaming
