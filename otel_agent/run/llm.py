@@ -34,7 +34,7 @@ from otel_agent.run.calls import (
     tell_started,
 )
 from otel_agent.run.drive import drive
-from otel_agent.run.state import Run, gives_last_words, plain
+from otel_agent.run.state import Run, current_run, gives_last_words, plain
 from otel_agent.run.steps import is_iterator
 from otel_agent.stop import GROUPS, InvalidSetting, StopCode
 from otel_agent.telemetry import spans
@@ -419,6 +419,13 @@ class _FinalVerb(LLMVerb):
     """The one last call after a stop."""
 
     final = True
+    kept_by: Run
+
+    def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LLMCall:
+        if current_run() is not self.kept_by:
+            allowed = "to be opened in the run that kept it, not in one under it or in none"
+            raise InvalidSetting(field="final_call", value=self.kept_by, allowed=allowed)
+        return super().open(wrapped, args, kwargs)
 
     def _pass(self, call: LLMCall, run: Run, context: Context) -> None:
         _check_final(run)
@@ -439,6 +446,7 @@ def final_call(run: Run, model: str, keywords: dict[str, Any]) -> LLMVerb:
         AgentStop: the run was stopped by something that allows no last call, or the last call was made.
     """
     verb = _final_verb(model, **keywords)
+    verb.kept_by = run
     if run.account.budget.final_call is None and run.account.stop is not None:
         raise run.refused(run.account.stop)
     if run.account.budget.final_call is None:

@@ -128,6 +128,7 @@ HELD_BY: dict[str, tuple[str, ...]] = {
         "test_graceful_finish_is_not_for_a_deadline_or_another_stop",
         "test_graceful_finish_that_does_not_fit_may_be_tried_smaller",
         "test_graceful_finish_keeps_its_part_in_every_ancestor",
+        "test_graceful_finish_passes_in_the_run_that_kept_it_only",
         "test_graceful_finish_needs_a_budget_that_keeps_something",
     ),
     "deadline": (

@@ -239,6 +239,22 @@ def test_graceful_finish_keeps_its_part_in_every_ancestor() -> None:
         assert passes(ask) == 1
 
 
+def test_graceful_finish_passes_in_the_run_that_kept_it_only() -> None:
+    with agent_run("outer", budget=Budget(max_steps=5, final_call=FinalCall())) as outer:
+        with agent_run("inner", budget=Budget(max_tool_calls=0)):
+            with pytest.raises(BudgetExceeded):
+                use()
+            with pytest.raises(InvalidSetting, match="in the run that kept it"), outer.final_call("some-model"):
+                pytest.fail("it passed in another run that was stopped")
+        with outer.final_call("some-model") as call:
+            call.record(input_tokens=1, output_tokens=1)
+    assert outer.result.usage.steps == 1
+
+
 def test_graceful_finish_needs_a_budget_that_keeps_something() -> None:
     with agent_run() as run, pytest.raises(InvalidSetting, match="final_call"):
         run.final_call("some-model")
+    with agent_run(budget=Budget(max_steps=0)) as run:
+        assert passes(ask) == 0
+        with pytest.raises(BudgetExceeded, match="max_steps"):
+            run.final_call("some-model")
