@@ -76,7 +76,7 @@ class Budget:
     max_seconds: float | timedelta | None = None
     max_tokens: int | None = None
     max_usd: Money | None = None
-    max_calls_per_tool: Mapping[str, int] = field(default_factory=dict[str, int])
+    max_calls_per_tool: Mapping[str, int] = field(default_factory=dict[str, int], hash=False)
     max_repeats: int | None = None
     warn_at: float = 0.8
     final_call: FinalCall | None = None

@@ -6,6 +6,7 @@ Importing this needs no extra; the commands need `cli`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if sys.stdout is None:  # it was closed: there is nobody to print for
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     try:
         return _main(arguments)
     except KeyboardInterrupt:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeGuard
 
 from opentelemetry.trace import INVALID_SPAN, Span
 
 from otel_agent import context as ctx
 from otel_agent import semconv
+from otel_agent.run.bill import Bill
 from otel_agent.run.blame import blame, blamed, is_cancellation, is_decision
 from otel_agent.run.calls import error_of, record
 from otel_agent.run.state import Run, closed, open_runs, plain
@@ -21,7 +23,7 @@ from otel_agent.stop import GROUPS, AgentStop, StopCode, StopIgnored, ToolDenied
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import broken
 from otel_agent.telemetry.listeners import heard, tell
-from otel_agent.usage import LimitUse, Listener, RunRecord, RunResult, Usage
+from otel_agent.usage import LimitUse, Listener, RunRecord, RunResult, Usage, micro_to_usd
 
 __all__ = ["end_open_runs", "end_run"]
 
@@ -45,7 +47,8 @@ def end_run(run: Run, exc: BaseException | None, output: Any) -> BaseException |
         return exc
     run.report()
     closed(run)
-    usage, own = run.account.usage(now), run.account.usage(now, own=True)
+    sent = [estimate() for estimate in tuple(run.in_flight.values())]
+    usage, own = (_with_sent(run.account.usage(now, own=own), sent) for own in (False, True))
     limits = run.account.limit_uses(now)
     record = RunRecord(
         run_id=run.id,
@@ -66,6 +69,22 @@ def end_run(run: Run, exc: BaseException | None, output: Any) -> BaseException |
     if not run.copied:
         _project(run, record, end, exc)
     return end.exc
+
+
+def _with_sent(usage: Usage, sent: list[Bill]) -> Usage:
+    """Adds the calls that are still in flight when their run ends, at their estimates."""
+    if not sent:
+        return usage
+    costs = [bill.micro_usd for bill in sent]
+    known = usage.cost_usd is not None and None not in costs
+    return replace(
+        usage,
+        steps=usage.steps + len(sent),
+        input_tokens=usage.input_tokens + sum(bill.input_tokens for bill in sent),
+        output_tokens=usage.output_tokens + sum(bill.output_tokens for bill in sent),
+        cost_usd=(usage.cost_usd or 0) + micro_to_usd(sum(cost or 0 for cost in costs)) if known else None,
+        estimated=True,
+    )
 
 
 def _result(record: RunRecord, end: _End, output: Any) -> RunResult[Any]:

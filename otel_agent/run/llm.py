@@ -96,7 +96,8 @@ class LLMCall(Call):
         """Says what the call used; a second time replaces the first.
 
         Args:
-            response: a response, or the final event of a stream, of the OpenAI or Anthropic SDK, or a dict like it.
+            response: a response, or the final event of a stream, of the OpenAI or Anthropic SDK, or a dict like it;
+                or a list of all events of a stream.
             input_tokens: as billed, cached and cache-write tokens inside; explicit numbers win over the response's.
             output_tokens: as billed, reasoning tokens inside.
             cached_input_tokens: the part of the input read from a cache.
@@ -127,7 +128,7 @@ class LLMCall(Call):
         if self.closed:
             warn_once("late record", "an LLM call was recorded after its block had ended: it stays at its estimate")
             return
-        self.recorded = replace(Reading() if response is None else read_response(response), **known)
+        self.recorded = _whole(replace(_NOTHING_READ if response is None else _read(response), **known))
         self.recorded_cost = cost
 
     def cancel(self) -> None:
@@ -196,6 +197,8 @@ class LLMVerb(CallVerb[LLMCall]):
             self._pass(call, run, context)
         call.before, call.closed = context, False
         start_frame(call, self, context)
+        if run is not None:
+            run.in_flight[call] = lambda: self._bill(call, _NOTHING_READ)
         if heard.listeners:
             tell_started("llm", self.model, run)
         return call
@@ -310,6 +313,7 @@ class LLMVerb(CallVerb[LLMCall]):
         reading = self._read(call, result)
         bill = self._bill(call, reading)
         if run is not None:
+            run.in_flight.pop(call, None)
             self._settle(call, run, reading, bill, exc)
         if call.pipeline.tracer is not None and span.is_recording():
             spans.write(span, self._after(call, run, reading, bill))
@@ -429,12 +433,36 @@ class _FinalVerb(LLMVerb):
 
     def _pass(self, call: LLMCall, run: Run, context: Context) -> None:
         _check_final(run)
+        self.final = run.account.stop is not None  # before a stop it is a call like any other
         super()._pass(call, run, context)
 
 
 _MAPPING = "a mapping of parameter names to values"
 _NOTHING_READ = Reading()
 _DRAWN_ON = ("steps", "tokens", "usd")
+
+
+def _read(response: object) -> Reading:
+    """Reads a response, or all events of a stream."""
+    if not checks.is_list(response):
+        return read_response(response)
+    stream = StreamReading()
+    for event in response:
+        stream.feed(event)
+    return stream.reading
+
+
+def _whole(reading: Reading) -> Reading:
+    """Lifts a whole that is smaller than its parts: what was read from a cache was sent."""
+    parts = (reading.cached_input_tokens or 0) + (reading.cache_write_tokens or 0)
+    used, output, reasoned = reading.input_tokens, reading.output_tokens, reading.reasoning_tokens or 0
+    return replace(
+        reading,
+        input_tokens=used if used is None else max(used, parts),
+        output_tokens=output if output is None else max(output, reasoned),
+    )
+
+
 _KEPT_FOR = frozenset({"budget", "loop"})
 
 

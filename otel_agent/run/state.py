@@ -24,6 +24,7 @@ from otel_agent.budget import NANO, NO_LIMIT, STEPS, TOKENS, TOOL_CALLS, USD, Ac
 from otel_agent.checks import Money
 from otel_agent.context import Frame
 from otel_agent.prompts import Prompt
+from otel_agent.run.bill import Bill
 from otel_agent.stop import AgentStop, StopCode, StopIgnored, ToolDenied, stop_for
 from otel_agent.telemetry import events, spans
 from otel_agent.telemetry.guard import warn_once
@@ -134,6 +135,7 @@ class Run(RunFrame):
         "conversation_id",
         "copied",
         "id",
+        "in_flight",
         "loop",
         "mode",
         "parent",
@@ -179,6 +181,7 @@ class Run(RunFrame):
         )
         self.steps = itertools.count(1)
         self.timer: asyncio.Timeout | None = None
+        self.in_flight: dict[Frame, Callable[[], Bill]] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
         self.span: Span | None = None
         self.recorded = False
@@ -361,7 +364,7 @@ class Run(RunFrame):
         fields = {semconv.LIMIT: plain(note.limit), semconv.LIMIT_USED: plain(note.used), semconv.EVENT_CODE: code}
         if self.mode == "observe":
             fields[semconv.BUDGET_MODE] = self.mode
-        if self.span is not None:
+        if self.span is not None and self.span.is_recording():
             spans.add_event(self.span, name, {key: value for key, value in fields.items() if value is not None})
         self._event(name, fields, warn=True)
         if self.pipeline.instruments is not None:

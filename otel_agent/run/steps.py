@@ -61,6 +61,10 @@ class Lasting:
         self._ended = True
         return self.verb.end(self.frame, exc, result)
 
+    def hand_on(self) -> None:
+        """Leaves the frame to another, which lasts longer."""
+        self._ended = True
+
     def __del__(self) -> None:
         """Ends the frame of what nobody can go on with: it was never begun, or its event loop threw it away."""
         if self._ended:
@@ -268,6 +272,9 @@ async def _rest(lasting: Lasting) -> Any:
         if instead is None:
             raise
         return instead(exc)
+    if lasts(lasting.verb, result):
+        lasting.hand_on()
+        return lasting.verb.last(frame, result)
     lasting.end(None, result)
     return lasting.verb.returned(frame, result)
 

@@ -36,7 +36,7 @@ from otel_agent.run.calls import (
 from otel_agent.run.drive import drive, own_parameter
 from otel_agent.run.state import Run, RunFrame, plain
 from otel_agent.stop import InvalidSetting, ToolDenied
-from otel_agent.telemetry.guard import broken
+from otel_agent.telemetry.guard import broken, warn_once
 from otel_agent.telemetry.instruments import Instruments
 from otel_agent.telemetry.listeners import heard
 from otel_agent.telemetry.pipeline import current_pipeline
@@ -90,6 +90,8 @@ class Slot(RunFrame):
     def __enter__(self) -> Slot:
         if self.denied is not None:
             raise self.denied
+        if self.state == "given back":
+            raise RuntimeError(f"the batch that this slot of {self.name} belongs to has ended")
         context = get_current()
         self.before, self.above = context, ctx.current_frame()
         attach(Context({**context, FRAME: self}))
@@ -97,6 +99,8 @@ class Slot(RunFrame):
 
     def __exit__(self, *exc: object) -> None:
         ctx.restore(self)
+        if self.state == "held":
+            warn_once(f"slot:{self.name}", "no tool_call was made in a slot of %s: nothing was counted", self.name)
 
     async def __aenter__(self) -> Slot:
         return self.__enter__()

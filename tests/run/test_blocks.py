@@ -200,3 +200,72 @@ def test_the_most_output_is_on_the_span_only_where_it_was_asked_for(kept: Captur
     with agent_run("bot", budget=Budget(max_tokens=50_000)), llm_call("gpt-5-mini") as call:
         call.record(input_tokens=1, output_tokens=1)
     assert "gen_ai.request.max_tokens" not in (kept.span("chat gpt-5-mini").attributes or {})
+
+
+def test_calls_in_flight_when_a_run_ends_are_in_its_result_at_their_estimates(kept: Capture) -> None:
+    async def one() -> None:
+        async with llm_call("gpt-5-mini", provider="openai", estimated_input_tokens=50, max_output_tokens=10) as call:
+            await asyncio.sleep(0.01)
+            call.record(input_tokens=100, output_tokens=10)
+
+    async def main() -> None:
+        async with agent_run("parent") as parent:
+            async with agent_run("bot") as run:
+                tasks = [asyncio.create_task(one()) for _ in range(3)]
+                await asyncio.sleep(0)
+            await asyncio.gather(*tasks)
+        assert (run.result.usage.steps, run.result.usage.total_tokens, run.result.usage.estimated) == (3, 180, True)
+        assert (parent.result.usage.steps, parent.result.usage.total_tokens) == (3, 330)
+
+    asyncio.run(main())
+    ended = {span.name: span.attributes or {} for span in kept.spans}
+    assert ended["invoke_agent bot"]["otel_agent.usage.complete"] is False
+
+
+def test_a_slot_of_a_batch_that_has_ended_is_no_slot() -> None:
+    with agent_run("bot"):
+        with tool_calls([("search", {})]) as slots:
+            pass
+        with pytest.raises(RuntimeError, match="has ended"), slots[0]:
+            pytest.fail("it opened")
+
+
+def test_a_slot_without_a_tool_call_is_given_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with agent_run("bot", budget=Budget(max_tool_calls=1)) as run:
+        with tool_calls([("undecorated", {})]) as slots, slots[0]:
+            pass
+        use()
+    assert run.result.usage.tool_calls == 1
+    assert "no tool_call was made in a slot of undecorated" in caplog.text
+
+
+def test_last_words_before_a_stop_are_a_call_like_any_other() -> None:
+    with agent_run("bot", budget=Budget(max_tokens=1000, final_call=FinalCall(tokens=200))) as run:
+        with run.final_call("gpt-5-mini") as call:
+            assert call.max_output_tokens == 800
+            call.record(input_tokens=1, output_tokens=799)
+        with pytest.raises(AgentStop), llm_call("gpt-5-mini", max_output_tokens=10):
+            pytest.fail("it was sent")
+        with run.final_call("gpt-5-mini") as call:
+            assert call.max_output_tokens == 200
+
+
+def test_a_recorded_part_lifts_its_whole() -> None:
+    with agent_run("bot") as run, llm_call("gpt-5-mini", provider="openai") as call:
+        call.record(input_tokens=10, output_tokens=1, cached_input_tokens=1000, reasoning_tokens=30)
+    assert (run.result.usage.input_tokens, run.result.usage.output_tokens) == (1000, 30)
+
+
+def test_all_events_of_a_stream_can_be_recorded_as_a_list() -> None:
+    events = [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 9, "output_tokens": 1}}},
+        {"type": "content_block_delta", "delta": {"text": "Hello."}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 4}},
+    ]
+    with agent_run("bot") as run, llm_call("claude-sonnet-4-5", provider="anthropic") as call:
+        call.record(events)
+    assert (run.result.usage.input_tokens, run.result.usage.output_tokens) == (9, 4)
+
+
+def test_a_budget_can_be_a_key() -> None:
+    assert len({Budget(max_steps=1), Budget(max_steps=1), Budget(max_calls_per_tool={"a": 1})}) == 2
