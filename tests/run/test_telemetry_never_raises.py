@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from otel_agent import agent_run, llm_call, tool_call
 from otel_agent.budget import Budget
@@ -89,3 +94,33 @@ def test_a_wrong_provider_variable_stops_no_run() -> None:
     )
     assert out[:2] == (0, "finish\n")
     assert "Traceback" not in out[2].replace("Traceback (most recent call last)", "", out[2].count("Failed to load"))
+
+
+class Stuck(SpanExporter):
+    """An exporter that never comes back, until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.let_go = threading.Event(), threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.entered.set()
+        self.let_go.wait(60)
+        return SpanExportResult.SUCCESS
+
+
+def test_an_exporter_that_blocks_delays_no_call() -> None:
+    stuck = Stuck()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(stuck, max_export_batch_size=1, schedule_delay_millis=1))
+    before = use_pipeline(Pipeline(provider, None, None))
+    try:
+        agent_run("first")(ask_thrice)()
+        assert stuck.entered.wait(10)
+        began = time.monotonic()
+        result = agent_run("bot", budget=Budget(max_steps=2))(ask_thrice).run()
+        assert (result.stop_reason, result.usage.steps) == ("max_steps", 2)
+        assert time.monotonic() - began < 5
+    finally:
+        stuck.let_go.set()
+        use_pipeline(before)
+        provider.shutdown()
