@@ -222,7 +222,7 @@ class Account:
         self.stop: Refusal | None = None
         self.closed = self.final_taken = False
         self.room, self.alarms = [UNLIMITED] * 4, [NEVER] * 4
-        self.full: list[float] = [NO_LIMIT] * 4
+        self.full = [UNLIMITED] * 4
         self.deadline: float = NO_LIMIT
         self.warn_at_time: float = NO_LIMIT
         self.look_from = NEVER
@@ -258,10 +258,12 @@ class Account:
         self.capped = bool(budget.max_calls_per_tool)
         self.tree.repeats = self.tree.repeats or budget.max_repeats is not None
 
-    def _put_limit(self, i: int, limit: float) -> None:
-        self.room[i] += _roof(limit) - _roof(self.full[i])
+    def _put_limit(self, i: int, limit: int) -> None:
+        share = math.ceil(round(limit * self.budget.warn_at, 6))
+        more = limit - self.full[i]
+        self.room[i] += more
         self.full[i] = limit
-        self.alarms[i] = NEVER if limit == NO_LIMIT else max(1, math.ceil(round(limit * self.budget.warn_at, 6)))
+        self.alarms[i] = NEVER if limit == UNLIMITED else max(1, share)
         self.exceeded.discard(CODES[i])
 
     def _put_deadline(self) -> None:
@@ -282,11 +284,7 @@ class Account:
     @property
     def held(self) -> list[int]:
         """What calls in flight hold, and what runs below keep for their final calls, by dimension."""
-        roofs = map(_roof, self.full)
-        return [
-            roof - kept - used - room
-            for roof, kept, used, room in zip(roofs, self.final, self.used, self.room, strict=False)
-        ]
+        return [self.full[i] - self.final[i] - self.used[i] - self.room[i] for i in range(4)]
 
     # the gate
 
@@ -352,29 +350,33 @@ class Account:
             now: nanoseconds of the monotonic clock.
         """
         tree = self.tree
-        lock = tree.lock
-        if tree.late or not lock.acquire(False):
+        if tree.late:
             return self.reserve(ONE_TOOL_CALL, now=now, tool=tool, sent=True)
+        lock, waits = tree.lock, False
         try:
-            for account in self.levels:
-                room = account.room
-                room[TOOL_CALLS] -= 1
-                account.by_tool[tool] += 1
-                if min(room) < 0 or now >= account.look_from or account.capped:
-                    refusal = account._judge(ONE_TOOL_CALL, now, tool, None, False)
-                    if refusal is not None:
-                        self._give_back(ONE_TOOL_CALL, tool, None, account)
-                        refusal.account._mark(refusal)
-                        return refusal
-            for account in self.levels:
-                used = account.used
-                used[TOOL_CALLS] += 1
-                if used[TOOL_CALLS] >= account.alarms[TOOL_CALLS]:
-                    account._alarm()
-            self.own[TOOL_CALLS] += 1
+            if lock.acquire(False):
+                for account in self.levels:
+                    room = account.room
+                    room[TOOL_CALLS] -= 1
+                    account.by_tool[tool] += 1
+                    if min(room) < 0 or now >= account.look_from or account.capped:
+                        refusal = account._judge(ONE_TOOL_CALL, now, tool, None, False)
+                        if refusal is not None:
+                            self._give_back(ONE_TOOL_CALL, tool, None, account)
+                            refusal.account._mark(refusal)
+                            return refusal
+                for account in self.levels:
+                    used = account.used
+                    used[TOOL_CALLS] += 1
+                    if used[TOOL_CALLS] >= account.alarms[TOOL_CALLS]:
+                        account._alarm()
+                self.own[TOOL_CALLS] += 1
         finally:
-            lock.release()
-        return None
+            try:
+                lock.release()
+            except RuntimeError:  # somebody else has it
+                waits = True
+        return self.reserve(ONE_TOOL_CALL, now=now, tool=tool, sent=True) if waits else None
 
     def _busy(self, spend: Spend) -> Refusal:
         code = next((code for code, amount in zip(CODES, spend, strict=True) if amount), StopCode.MAX_STEPS)
@@ -652,7 +654,7 @@ class Account:
 
     def unpriced(self, model: str) -> Refusal | None:
         """Refuses a call whose price nobody knows where a level limits money; one that only observes takes note."""
-        limited = [account for account in self.levels if account.full[USD] != NO_LIMIT]
+        limited = [account for account in self.levels if account.full[USD] != UNLIMITED]
         with self.tree:
             for account in self.levels:
                 if account.stop is not None:
@@ -690,7 +692,7 @@ class Account:
             if used < self.alarms[i]:
                 continue
             if self.alarms[i] <= limit:
-                self.alarms[i] = int(limit) + 1
+                self.alarms[i] = limit + 1
                 self.tree.notes.append(Note("warning", self, CODES[i], _shown(i, limit), _shown(i, used)))
             if used > limit:
                 self.alarms[i] = NEVER
@@ -727,10 +729,10 @@ class Account:
 
     def left(self, dimension: int, *, final: bool = False) -> float:
         """Gives what is left at the level that has least, in calls, tokens or micro-USD; infinite without a limit."""
-        least = NO_LIMIT
+        least: float = NO_LIMIT
         with self.tree:  # a call that is only being looked at is counted for that moment
             for account in self.levels:
-                if account.full[dimension] != NO_LIMIT:
+                if account.full[dimension] != UNLIMITED:
                     kept = account.final[dimension] if final and account is self else 0
                     least = min(least, account.room[dimension] + kept)
         return least
@@ -738,7 +740,7 @@ class Account:
     def limited(self, dimension: int) -> bool:
         """Tells whether some level limits a dimension."""
         for account in self.levels:  # noqa: SIM110 (asked at every call, and a generator costs four times this)
-            if account.full[dimension] != NO_LIMIT:
+            if account.full[dimension] != UNLIMITED:
                 return True
         return False
 
@@ -769,7 +771,7 @@ class Account:
         found = {
             name: LimitUse(_shown(i, self.full[i]), _shown(i, self.used[i]))
             for i, name in enumerate(DIMENSIONS)
-            if self.full[i] != NO_LIMIT
+            if self.full[i] != UNLIMITED
         }
         if self.budget.max_seconds is not None:
             found["seconds"] = LimitUse(self.budget.max_seconds, round((now - self.started) / NANO, 3))
@@ -790,18 +792,14 @@ def _end_of(answers: Sequence[Refusal | None]) -> Refusal | None:
     return refusals[0] if refusals and None not in answers else None
 
 
-def _limits(budget: Budget) -> tuple[float, ...]:
+def _limits(budget: Budget) -> tuple[int, ...]:
     usd = None if budget.max_usd is None else _micro(budget.max_usd)
     limits = (budget.max_steps, budget.max_tool_calls, budget.max_tokens, usd)
-    return tuple(NO_LIMIT if limit is None else limit for limit in limits)
+    return tuple(UNLIMITED if limit is None else limit for limit in limits)
 
 
-def _roof(limit: float) -> int:
-    return UNLIMITED if limit == NO_LIMIT else int(limit)
-
-
-def _shown(dimension: int, amount: float) -> Any:
-    return micro_to_usd(int(amount)) if dimension == USD else int(amount)
+def _shown(dimension: int, amount: int) -> Any:
+    return micro_to_usd(amount) if dimension == USD else amount
 
 
 def _kept(final_call: FinalCall | None) -> Spend:
