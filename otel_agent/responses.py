@@ -43,7 +43,6 @@ _EXTRA_PASSES = frozenset({"compaction", "advisor_message"})
 
 # Where an event keeps the response, or the part of it that carries the usage.
 _INSIDE = ("response", "message", "chunk", "x_groq")
-_NESTING = frozenset(_INSIDE)
 _DEEPEST = 2
 
 # The events of a stream that say something of the whole call.
@@ -151,13 +150,18 @@ def _says_nothing(event: Any) -> bool:
             return kind not in _TELLING and fields.get("usage") is None
         # An object may have a usage that its `__dict__` does not show.
         silent = fields.get("usage", None if fields is event else event) is None
-        return silent and _NESTING.isdisjoint(fields) and not any(_reason(choice) for choice in fields["choices"])
+        nests = "response" in fields or "message" in fields or "x_groq" in fields or "chunk" in fields
+        return silent and not nests and not _ends(fields["choices"])
     except Exception:
         return False
 
 
-def _reason(choice: Any) -> object:
-    return choice.get("finish_reason") if choice.__class__ is dict else choice.finish_reason
+def _ends(choices: Any) -> bool:
+    """Tells whether some choice says why it ended; a loop, as a generator would cost more than the look-ups."""
+    for choice in choices:  # noqa: SIM110
+        if choice.get("finish_reason") if choice.__class__ is dict else choice.finish_reason:
+            return True
+    return False
 
 
 def _get(thing: object, name: str) -> Any:
