@@ -1,6 +1,6 @@
 """Every row of the declared semantics, and the tests that hold it: none may go missing, and none may be without a row.
 
-Each of them was seen to fail when its behaviour was taken out of the code.
+Of every row, behaviours were taken out of the code one at a time, and a test of that row failed.
 """
 
 from __future__ import annotations
