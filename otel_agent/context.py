@@ -184,16 +184,19 @@ def _carried_already() -> bool:
 def _start(start: Callable[[], None], thread: threading.Thread, args: Any, kwargs: Any) -> None:
     context = otel.get_current()
     if context:
-        thread.run = _in_thread(thread.run, otel.set_value(INHERITED, context.get(FRAME), context))  # type: ignore[method-assign]
+        _carry(thread, otel.set_value(INHERITED, context.get(FRAME), context))
     return start(*args, **kwargs)
 
 
-def _in_thread(run: Callable[[], None], context: Context) -> Callable[[], None]:
+def _carry(thread: Any, context: Context) -> None:
+    run = thread.run
+
     def run_inside() -> None:
+        del thread.run  # a thread that holds itself would wait for the garbage collector
         with _Within(context):
             run()
 
-    return run_inside
+    thread.run = run_inside
 
 
 def _submit(submit: Callable[..., Any], pool: ThreadPoolExecutor, args: Any, kwargs: Any) -> Any:
