@@ -20,9 +20,11 @@ from otel_agent.demo.tools import Tool, Toolbox
 __all__ = ["ACTIONS", "Actions", "ActionsName", "JsonActions", "Messages", "NativeActions", "Wanted", "told"]
 
 ANSWER = "answer"
-HOW = "Reply with one JSON object, which says what to do next. Search before you answer. The actions are:"
+HOW = "Reply with one JSON object, which says what to do next:"
+BEGIN = "Begin with"
+GO_ON = f'Answer with a sentence of this text, as {{"action": "{ANSWER}", "text": ...}}:'
 LONGEST_ARGUMENT = 200
-LONGEST_ANSWER = 600
+LONGEST_ANSWER = 400
 
 Messages: TypeAlias = list[dict[str, Any]]
 ActionsName: TypeAlias = Literal["tools", "json"]
@@ -49,8 +51,8 @@ class Actions(Protocol):
     offer: dict[str, Any]
     last_offer: dict[str, Any]
 
-    def system(self, prompt: str) -> str:
-        """Gives the system prompt, with what the model has to know of its actions."""
+    def opening(self, prompt: str, question: str) -> Messages:
+        """Gives the messages that a conversation begins with: what the model has to know, and the question."""
         ...
 
     def read(self, said: Any) -> tuple[str, list[Wanted]]:
@@ -74,9 +76,9 @@ class NativeActions:
         self.offer: dict[str, Any] = {"tools": tools.schemas}
         self.last_offer: dict[str, Any] = {**self.offer, "tool_choice": "none"}
 
-    def system(self, prompt: str) -> str:
-        """Gives the prompt as it is: the API tells the model of the tools."""
-        return prompt
+    def opening(self, prompt: str, question: str) -> Messages:
+        """Gives the prompt as it is, for the API tells the model of the tools, and the question."""
+        return _opening(prompt, question)
 
     def read(self, said: Any) -> tuple[str, list[Wanted]]:
         """Reads the text and the tool calls."""
@@ -97,6 +99,9 @@ class NativeActions:
 class JsonActions:
     """One JSON object a step, in the shape that `response_format` asks the server to hold the model to.
 
+    A small model does what it read last, so each message to it ends with what may come next, or begins with it where a
+    text to answer from follows.
+
     Args:
         tools: the tools on offer.
     """
@@ -105,13 +110,15 @@ class JsonActions:
         self._tools = tools
         actions = [_of_tool(**schema["function"]) for schema in tools.schemas]
         answer = _action(ANSWER, "Gives the customer the answer.", {"text": _text(LONGEST_ANSWER)}, ["text"])
+        self._first = [*actions, answer][0]
         self.offer: dict[str, Any] = _response_format([*actions, answer])
         self.last_offer: dict[str, Any] = _response_format([answer])
-        self._how = "\n".join([HOW, *map(_example, [*actions, answer])])
+        self._how = "\n".join([HOW, *(f"{_example(each)} {each['description']}" for each in [*actions, answer])])
 
-    def system(self, prompt: str) -> str:
-        """Puts what can be done behind the prompt, with an example of each."""
-        return f"{prompt}\n\n{self._how}"
+    def opening(self, prompt: str, question: str) -> Messages:
+        """Puts what can be done behind the prompt, and behind the question an example of how to begin."""
+        begin = f"{BEGIN} {_example(self._first, question[:LONGEST_ARGUMENT])}"
+        return [*_opening(f"{prompt}\n\n{self._how}", question), {"role": "system", "content": begin}]
 
     def read(self, said: Any) -> tuple[str, list[Wanted]]:
         """Reads the one action; what is no JSON object, as when it was cut, the model is told."""
@@ -124,8 +131,8 @@ class JsonActions:
         return "", [_wanted(self._tools, name, fields)]
 
     def results(self, wanted: Sequence[Wanted], texts: Sequence[str]) -> Messages:
-        """Gives one message of the role `user` for each action."""
-        return [{"role": "user", "content": text} for _, text in zip(wanted, texts, strict=True)]
+        """Gives one message of the role `user` for each action; its last line is what came of it."""
+        return [{"role": "user", "content": f"{GO_ON}\n{text}"} for _, text in zip(wanted, texts, strict=True)]
 
 
 ACTIONS: dict[ActionsName, Callable[[Toolbox], Actions]] = {"tools": NativeActions, "json": JsonActions}
@@ -134,6 +141,10 @@ ACTIONS: dict[ActionsName, Callable[[Toolbox], Actions]] = {"tools": NativeActio
 def told(**fields: str) -> str:
     """Writes what a model is told in place of a tool's result."""
     return json.dumps(fields)
+
+
+def _opening(prompt: str, question: str) -> Messages:
+    return [{"role": "system", "content": prompt}, {"role": "user", "content": question}]
 
 
 def _wanted(tools: Toolbox, name: str, arguments: dict[str, Any] | None, call_id: str = "") -> Wanted:
@@ -175,10 +186,10 @@ def _text(longest: int) -> dict[str, Any]:
     return {"type": "string", "minLength": 1, "maxLength": longest}
 
 
-def _example(action: dict[str, Any]) -> str:
-    """Gives the line on one action that the model reads."""
-    fields = {key: each.get("enum", ["..."])[0] for key, each in action["properties"].items()}
-    return f"{json.dumps(fields)} {action['description']}"
+def _example(action: dict[str, Any], text: str = "...") -> str:
+    """Writes an action with its required fields, the same text in all that take any."""
+    fields = {key: action["properties"][key].get("enum", [text])[0] for key in action["required"]}
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def _response_format(actions: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -99,8 +99,7 @@ class SupportAgent:
     def _opening(self, run: Run, question: str) -> Messages:
         if run.prompt is None:
             raise RuntimeError("the support agent needs a prompt: answer.using(prompt=...)")
-        system = self._actions.system(build_system_prompt(run.prompt))
-        return [{"role": "system", "content": system}, {"role": "user", "content": question}]
+        return self._actions.opening(build_system_prompt(run.prompt), question)
 
     async def _converse(self, messages: Messages, stream: bool) -> str:
         ask = self._ask_streaming if stream else self._ask

@@ -1,7 +1,7 @@
 """Lets a scripted model that makes native tool calls be asked for JSON actions.
 
 Decides how the one is written as the other, from the server's side: what stands in a request's `response_format` are
-its tools, what the assistant said in JSON are its calls, and what the user said after them are their results.
+its tools, what the assistant said in JSON are its calls, and the last line of what the user said next is the result.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ def as_json(reply: Reply) -> Reply:
 
 
 def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    asked = next(at for at, message in enumerate(messages) if message["role"] == "user")
-    return messages[: asked + 1] + [_message(message) for message in messages[asked + 1 :]]
+    """Leaves out the hint how to begin, which stands behind the question."""
+    system, question, _, *rest = messages
+    return [system, question, *map(_message, rest)]
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     if message["role"] == "user":
-        return {"role": "tool", "content": message["content"]}
+        return {"role": "tool", "content": message["content"].rpartition("\n")[2]}
     fields = json.loads(message["content"])
     return {"role": "assistant", "content": "", "tool_calls": [{"name": fields.pop("action"), "arguments": fields}]}

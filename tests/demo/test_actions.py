@@ -106,7 +106,7 @@ class TestTheDemo:
     def test_goes_on_where_a_tool_call_is_denied(self, showing: Showing) -> None:
         outcome = showing.one("batch")
         assert (outcome.asked, outcome.used, outcome.result.denials) == (4, 3, {"max_calls_per_tool": 1})
-        last = json.loads(showing.asked(outcome)[-1].messages[-1]["content"])
+        last = json.loads(showing.asked(outcome)[-1].messages[-1]["content"].splitlines()[-1])
         assert last == {"denied": "the call of kb.search was denied: max_calls_per_tool (used 3 of 3)"}
 
     def test_streams(self, showing: Showing) -> None:
@@ -135,7 +135,8 @@ def ask(*texts: str, budget: Budget | None = None) -> tuple[RunResult[str], list
 
     with capture(), ScriptedModelServer(model) as server, KnowledgeBase() as knowledge:
         result = asyncio.run(_ask(server, Toolbox(knowledge, ("kb.search",)), budget))
-    return result, [message["content"] for message in requests[-1].messages[2:] if message["role"] == "user"]
+    heard = [message["content"] for message in requests[-1].messages[3:] if message["role"] == "user"]
+    return result, [content.splitlines()[-1] for content in heard]
 
 
 async def _ask(server: ScriptedModelServer, tools: Toolbox, budget: Budget | None) -> RunResult[str]:
