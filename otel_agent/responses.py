@@ -114,7 +114,7 @@ class StreamReading:
         """What the stream has said so far."""
         used, output, cached, written, reasoning = _one_meaning(self._counts)
         return Reading(
-            input_tokens=used,
+            input_tokens=used or None,  # nobody bills an empty request: it was not counted
             output_tokens=output,
             cached_input_tokens=cached,
             cache_write_tokens=written,
@@ -146,7 +146,7 @@ def _says_nothing(event: Any) -> bool:
         kind = fields.get("type")
         if kind == "chunk":
             return _says_nothing(fields["chunk"])
-        if kind is not None:
+        if kind.__class__ is str:
             return kind not in _TELLING and fields.get("usage") is None
         # An object may have a usage that its `__dict__` does not show.
         silent = fields.get("usage", None if fields is event else event) is None
