@@ -278,9 +278,7 @@ class TestWithoutABackend:
             exports = builder.build("traces")
             assert exports is not None
             assert not exports.exporting
-        assert caplog.messages == [
-            "the exporter otlp cannot be built (OSError); what needs it is not exported"
-        ]
+        assert caplog.messages == ["the exporter otlp cannot be built (OSError); what needs it is not exported"]
 
 
 class TestOutage:
