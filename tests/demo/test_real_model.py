@@ -42,10 +42,14 @@ COUNTER = re.compile(r"^llamacpp:(\w+_total) (\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Counted:
-    """What the model's server says it has read and written: tokens, those read from its cache not among them."""
+    """What the model's server says it has read, found in its cache and written, in tokens."""
 
-    read: int
-    written: int
+    read: int = 0
+    cached: int = 0
+    written: int = 0
+
+    def since(self, before: Counted) -> Counted:
+        return Counted(self.read - before.read, self.cached - before.cached, self.written - before.written)
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class ModelServer:
     def counted(self) -> Counted:
         with urllib.request.urlopen(self.base_url.removesuffix("/v1") + "/metrics", timeout=60) as response:
             counters = dict(COUNTER.findall(response.read().decode()))
-        return Counted(int(counters["prompt_tokens_total"]), int(counters["tokens_predicted_total"]))
+        names = ("prompt_tokens_total", "prompt_tokens_cached_total", "tokens_predicted_total")
+        return Counted(*(int(counters[name]) for name in names))
 
 
 def llama_server() -> str:
@@ -128,15 +133,14 @@ def ask(server: ModelServer, question: str, scenario: str = "answer", **limits: 
         report = player.play([asked])
     assert report.problem is None
     (outcome,) = report.outcomes
-    after = server.counted()
-    return Came(outcome, Counted(after.read - before.read, after.written - before.written))
+    return Came(outcome, server.counted().since(before))
 
 
 def assert_counts_agree(came: Came) -> None:
     usage = came.outcome.result.usage
     assert not usage.estimated
-    assert usage.input_tokens - (usage.cached_input_tokens or 0) == came.counted.read
-    assert usage.output_tokens == came.counted.written
+    assert usage.input_tokens == came.counted.read + came.counted.cached
+    assert (usage.cached_input_tokens or 0, usage.output_tokens) == (came.counted.cached, came.counted.written)
     assert usage.tool_calls == came.outcome.used
 
 
@@ -163,7 +167,7 @@ def test_questions_are_answered_and_all_tokens_counted(
 def test_a_step_too_many_is_not_sent(model_server: ModelServer, scenario: str) -> None:
     came = ask(model_server, QUESTIONS[3].text, scenario, max_steps=0)
     assert came.outcome.result.stop_reason == "max_steps"
-    assert came.counted == Counted(0, 0)
+    assert came.counted == Counted()
 
 
 def test_steps_stop_a_run_on_its_way(model_server: ModelServer) -> None:
@@ -178,4 +182,4 @@ def test_steps_stop_a_run_on_its_way(model_server: ModelServer) -> None:
 def test_a_call_that_might_not_fit_is_not_sent(model_server: ModelServer, limits: dict[str, Any], reason: str) -> None:
     came = ask(model_server, QUESTIONS[3].text, **limits)
     assert came.outcome.result.stop_reason == reason
-    assert (came.outcome.result.usage.steps, came.counted) == (0, Counted(0, 0))
+    assert (came.outcome.result.usage.steps, came.counted) == (0, Counted())
