@@ -20,6 +20,7 @@ from otel_agent.budget import Budget
 from otel_agent.pricing import Price
 from otel_agent.run import current_run, price_book, use_prices
 from otel_agent.run.border import end_open_runs
+from otel_agent.run.collector import finish_late
 from otel_agent.run.exits import watch_exit
 from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry import events, providers
@@ -135,7 +136,9 @@ def flush(timeout: float | timedelta = FLUSH_SECONDS) -> bool:
     Returns:
         True when everything was delivered in time, or there was nothing to send.
     """
-    return providers.flush(checks.seconds("flush.timeout", timeout))
+    seconds = checks.seconds("flush.timeout", timeout)
+    finish_late()
+    return providers.flush(seconds)
 
 
 def shutdown(timeout: float | timedelta = SHUTDOWN_SECONDS) -> None:

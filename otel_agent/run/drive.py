@@ -158,7 +158,10 @@ class Verb(Generic[F]):
                 found = mine[0]
                 break
             inner = inner.above
-        entered.remove(found)
+        try:
+            entered.remove(found)
+        except ValueError:  # another exit that had lost its context was faster
+            return self._leave()
         return found
 
 
@@ -189,7 +192,7 @@ def drive(verb: Verb[Any], fn: Any, proxy: type[Wrapped] | None = None) -> Any:
     if inspect.isclass(fn):
         return _around_class(verb, fn)
     if proxy is None and isinstance(fn, _METHODS):
-        return _kind(fn)(drive(verb, _inside(fn)))
+        return _class_of(fn)(drive(verb, _inside(fn)))
     if proxy is None and type(fn) is types.FunctionType and kind_of(fn) == "plain":
         return functools.update_wrapper(_function(verb, fn), fn)
     return (proxy or Wrapped)(fn, verb)
@@ -211,14 +214,14 @@ def function_of(fn: Any) -> Any:
         function = _inside(function)
     if inspect.isroutine(function) or inspect.isclass(function):
         return function
-    return getattr(_kind(function), "__call__", function)  # noqa: B004
+    return getattr(_class_of(function), "__call__", function)  # noqa: B004
 
 
 def _inside(descriptor: Any) -> Any:
     return descriptor.__func__ if hasattr(descriptor, "__func__") else descriptor.func
 
 
-def _kind(thing: object) -> Any:
+def _class_of(thing: object) -> Any:
     return type(thing)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from opentelemetry import _logs, metrics, trace
 
+from otel_agent.run.collector import finish_late
 from otel_agent.telemetry.guard import broken
 
 __all__ = ["watch_exit"]
@@ -61,6 +62,7 @@ def _at_exit() -> None:
 
 
 def _end_runs(detail: str) -> None:
+    finish_late()
     if _Watch.end_runs is not None:
         _Watch.end_runs(detail)
 

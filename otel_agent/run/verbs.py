@@ -99,7 +99,9 @@ class AgentRun(_Block[Run], Protocol):
     """`agent_run(...)`, to decorate an agent with or to open a block."""
 
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncAgent[P, T]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    def __call__(self, fn: type[T], /) -> type[T]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncAgent[P, T]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, fn: Callable[P, T], /) -> Agent[P, T]: ...
 
@@ -111,7 +113,9 @@ class Around(_Block[C], Protocol[C]):
 
 
 @overload
-def agent_run(name: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncAgent[P, T]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+def agent_run(name: type[T], /) -> type[T]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+@overload
+def agent_run(name: Callable[P, Coroutine[Any, Any, T]], /) -> AsyncAgent[P, T]: ...  # type: ignore[overload-overlap]
 @overload
 def agent_run(name: Callable[P, T], /) -> Agent[P, T]: ...
 @overload

@@ -185,6 +185,31 @@ async def check_methods(bot: Bot) -> None:
     bot.search(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+@agent_run("maker")
+class Made:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@tool_call
+class MadeByTool:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+class Heir(Made):
+    pass
+
+
+def check_classes(made: Made | str) -> None:
+    assert_type(Made(1), Made)
+    assert_type(MadeByTool(1), MadeByTool)
+    assert_type(Heir(1).number, int)
+    if isinstance(made, Made):
+        assert_type(made.number, int)
+    MadeByTool("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def check_other_callables() -> None:
     assert_type(agent_run("partial")(partial(len, "abc"))(), int)
     assert_type(agent_run("lambda")(len)("abc"), int)
