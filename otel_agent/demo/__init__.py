@@ -6,6 +6,4 @@ Decides nothing about budgets or telemetry: it is a user of the package like any
     scenarios: what is asked, under which prompt and budget  ->  play, which tells show and adds up in report
                                                                   |
                prompts, knowledge, tools, actions  ->  agent  ->  backend: the user's model server, or the script's
-                                                         |
-                                                       actions: native tool calls, or JSON objects; script_json is their other end
 """
