@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from otel_agent.budget import Account, Actual, Budget, FinalCall, Repeat, account
-from otel_agent.budget.account import NOTHING, ONE_STEP, ONE_TOOL_CALL, TOOL_CALLS
+from otel_agent.budget.account import NOTHING, ONE_STEP, ONE_TOOL_CALL, STEPS, TOOL_CALLS
 
 MOST_POINTS = 1000
 STRAIGHT_ON = {
@@ -231,7 +231,7 @@ def test_sums_are_exact_whatever_comes_in_the_middle_of_what(
 
         def check() -> None:
             account.left(0)
-            with account.tree:
+            with account.tree.lock:
                 assert sums(account) == sums(one_after_the_other)
 
         return outer(account), inner(account), check
@@ -250,7 +250,7 @@ def test_each_limit_is_noted_once_also_when_two_pass_it_at_once() -> None:
 
         def check() -> None:
             account.left(0)
-            with account.tree:
+            with account.tree.lock:
                 notes = [(note.kind, note.account.run_id, note.code) for note in account.tree.notes]
             assert sorted(notes) == [("exceeded", "root", "max_tokens"), ("warning", "root", "max_tokens")]
 
@@ -259,11 +259,34 @@ def test_each_limit_is_noted_once_also_when_two_pass_it_at_once() -> None:
     assert at_every_point(make) > 10
 
 
-def test_another_thread_finds_the_lock_free_afterwards() -> None:
-    account = nested(Budget(max_steps=1))
-    AtPoint(3, lambda: ask(account, Budget(max_steps=1))).during(lambda: ask(account, Budget(max_steps=1)))
-    free: list[bool] = []
-    thread = threading.Thread(target=lambda: free.append(account.tree.lock.acquire(timeout=5)))
-    thread.start()
-    thread.join()
-    assert free == [True]
+def test_who_cannot_be_alone_in_time_is_let_read_and_refused_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds the lock so long waits for something that the other will not give back before."""
+    monkeypatch.setattr(account, "WAIT_SECONDS", 0.01)
+    busy, held, done = nested(Budget(max_steps=5)), threading.Event(), threading.Event()
+    settle = settling(busy)
+
+    def hold() -> None:
+        with busy.tree.lock:
+            held.set()
+            done.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(20)
+    try:
+        settle()
+        for refusal in (
+            busy.reserve(ONE_STEP, now=0),
+            busy.count_tool_call("search", 0),
+            *busy.reserve_batch([("search", None)] * 3, now=0),
+            Account(Budget(), "late", busy).open(),
+        ):
+            assert refusal is not None
+            assert refusal.pending
+        assert busy.usage(0).steps == 0
+        assert busy.left(STEPS) == 4
+    finally:
+        done.set()
+        holder.join()
+    assert (busy.usage(0).steps, busy.left(STEPS)) == (1, 4)
+    assert busy.reserve(ONE_STEP, now=0) is None

@@ -14,18 +14,21 @@ and the next one who takes the lock does it. A finalizer or a signal handler may
 thread that holds the lock, and ask a gate too: so the lock may be taken twice, each sum changes in one statement, and a
 call is counted before it is looked at. The inner gate then sees what the outer one has taken, and neither lets through
 what only the other could have had.
+
+An exception out of a handler, such as that of Ctrl-C, may come after any call and at any jump back. So the lock is
+taken and released inside one `try` in one function, and no loop is there: Python 3.13 has the jump of a loop outside.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_FLOOR, Context, Decimal
-from typing import Any, NamedTuple
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from otel_agent import checks
 from otel_agent.budget.limits import Budget, FinalCall
@@ -76,6 +79,9 @@ ONE_TOOL_CALL: Spend = (0, 1, 0, 0)
 # The application's decimal context may round or trap: a limit keeps its digits.
 _DOWN = Context(prec=60, rounding=ROUND_FLOOR, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 _NO_BUDGET = Budget()
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Refusal(NamedTuple):
@@ -137,10 +143,7 @@ class Actual(NamedTuple):
 
 
 class _Tree:
-    """What a root run and all runs under it share: the lock, the queued work, the notes to report.
-
-    A block of it is alone with the sums; it gets False where that was not to be had in time, and must do with reading.
-    """
+    """What a root run and all runs under it share: the lock, the queued work, the notes to report."""
 
     __slots__ = ("late", "lock", "notes", "repeats")
 
@@ -150,22 +153,36 @@ class _Tree:
         self.late: deque[tuple[Account, Spend, Actual | None]] = deque()
         self.notes: deque[Note] = deque()
 
-    def __enter__(self) -> bool:
-        alone = self.lock.acquire(timeout=WAIT_SECONDS)
-        if alone:
-            self.work()
-        return alone
-
-    def __exit__(self, *exc: object) -> None:
-        with suppress(RuntimeError):  # it was never ours
-            self.lock.release()
-
     def work(self) -> None:
         """Does the queued work; only with the lock held."""
         late = self.late
         while late:
             account, held, actual = late.popleft()
             account.apply(held, actual)
+
+
+def _alone(
+    method: Callable[Concatenate[Account, P], R], otherwise: Callable[[Account], R] | None = None
+) -> Callable[Concatenate[Account, P], R]:
+    """Makes a method one that is alone with the sums; `otherwise` gives the answer where it cannot be had in time."""
+
+    @functools.wraps(method)
+    def locked(self: Account, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        tree = self.tree
+        lock, alone = tree.lock, False
+        try:
+            alone = lock.acquire(timeout=WAIT_SECONDS)
+            if alone:
+                tree.work()
+                return method(self, *args, **kwargs)
+        finally:
+            try:
+                lock.release()
+            except RuntimeError:  # it was never ours
+                alone = False
+        return method(self, *args, **kwargs) if otherwise is None or alone else otherwise(self)
+
+    return locked
 
 
 class Account:
@@ -242,11 +259,14 @@ class Account:
         Raises:
             InvalidSetting: a value can never work; nothing has changed then.
         """
-        with self.tree:
-            before = self.budget
-            self._put(replace(before, **changes))
-            self._alarm()
-            return before, self.budget
+        return self._change(changes)
+
+    @_alone
+    def _change(self, changes: dict[str, Any]) -> tuple[Budget, Budget]:
+        before = self.budget
+        self._put(replace(before, **changes))
+        self._alarm()
+        return before, self.budget
 
     def _put(self, budget: Budget) -> None:
         before, self.budget = self.budget, budget
@@ -292,10 +312,8 @@ class Account:
         """Keeps room in every ancestor for the final call, if there is to be one."""
         if len(self.levels) == 1:
             return None
-        above = self.levels[1]
-        with self.tree as alone:
-            # the parent goes on without this child: nothing of it is marked as stopped
-            refusal = above._take(self.final, self.started, None, None) if alone else above._busy(self.final)
+        # the parent goes on without this child: nothing of it is marked as stopped
+        refusal = self.levels[1].reserve(self.final, now=self.started, mark=False)
         if refusal is not None:
             self.final = NOTHING
         return refusal
@@ -309,6 +327,7 @@ class Account:
         repeat: Repeat | None = None,
         sent: bool = False,
         final: bool = False,
+        mark: bool = True,
     ) -> Refusal | None:
         """Lets one call through, or says which limit is in the way.
 
@@ -319,6 +338,7 @@ class Account:
             repeat: which call this repeats, for `max_repeats`.
             sent: count it as used at once, not as held: a tool call, whose price is known.
             final: the one last call after a stop.
+            mark: a refusal stops the run whose limit is spent.
 
         Returns:
             None when the call may go; it is then counted at every level.
@@ -331,10 +351,11 @@ class Account:
                 if tree.late:
                     tree.work()
                 refusal = self._take_final(spend, now) if final else self._take(spend, now, tool, repeat)
-                if refusal is not None:
+                if refusal is None:
+                    if sent:
+                        self._use(spend)
+                elif mark:
                     refusal.account._mark(refusal)
-                elif sent:
-                    self._use(spend)
         finally:
             try:
                 lock.release()
@@ -349,34 +370,37 @@ class Account:
             tool: the tool's name.
             now: nanoseconds of the monotonic clock.
         """
-        tree = self.tree
-        if tree.late:
+        if self.tree.late:
             return self.reserve(ONE_TOOL_CALL, now=now, tool=tool, sent=True)
-        lock, waits = tree.lock, False
+        lock, refusal, waits = self.tree.lock, None, False
         try:
             if lock.acquire(False):
-                for account in self.levels:
-                    room = account.room
-                    room[TOOL_CALLS] -= 1
-                    account.by_tool[tool] += 1
-                    if min(room) < 0 or now >= account.look_from or account.capped:
-                        refusal = account._judge(ONE_TOOL_CALL, now, tool, None, False)
-                        if refusal is not None:
-                            self._give_back(ONE_TOOL_CALL, tool, None, account)
-                            refusal.account._mark(refusal)
-                            return refusal
-                for account in self.levels:
-                    used = account.used
-                    used[TOOL_CALLS] += 1
-                    if used[TOOL_CALLS] >= account.alarms[TOOL_CALLS]:
-                        account._alarm()
-                self.own[TOOL_CALLS] += 1
+                refusal = self._count_one(tool, now)
         finally:
             try:
                 lock.release()
             except RuntimeError:  # somebody else has it
                 waits = True
-        return self.reserve(ONE_TOOL_CALL, now=now, tool=tool, sent=True) if waits else None
+        return self.reserve(ONE_TOOL_CALL, now=now, tool=tool, sent=True) if waits else refusal
+
+    def _count_one(self, tool: str, now: int) -> Refusal | None:
+        for account in self.levels:
+            room = account.room
+            room[TOOL_CALLS] -= 1
+            account.by_tool[tool] += 1
+            if min(room) < 0 or now >= account.look_from or account.capped:
+                refusal = account._judge(ONE_TOOL_CALL, now, tool, None, False)
+                if refusal is not None:
+                    self._give_back(ONE_TOOL_CALL, tool, None, account)
+                    refusal.account._mark(refusal)
+                    return refusal
+        for account in self.levels:
+            used = account.used
+            used[TOOL_CALLS] += 1
+            if used[TOOL_CALLS] >= account.alarms[TOOL_CALLS]:
+                account._alarm()
+        self.own[TOOL_CALLS] += 1
+        return None
 
     def _busy(self, spend: Spend) -> Refusal:
         code = next((code for code, amount in zip(CODES, spend, strict=True) if amount), StopCode.MAX_STEPS)
@@ -393,18 +417,23 @@ class Account:
             None or the refusal for each call. A single refusal that is no denial and stands alone in the list ends the
             run: nothing is held then.
         """
-        with self.tree as alone:
-            if not alone:
-                return [self._busy(ONE_TOOL_CALL)]
-            answers = [self._take(ONE_TOOL_CALL, now, tool, repeat) for tool, repeat in calls]
-            end = _end_of(answers)
-            if end is None:
-                return answers
-            for (tool, repeat), refusal in zip(calls, answers, strict=True):
-                if refusal is None:
-                    self._give_back(ONE_TOOL_CALL, tool, repeat, self.levels[-1])
-            end.account._mark(end)
-            return [end]
+        return self._hold(calls, now)
+
+    def _hold_alone(self, calls: Sequence[tuple[str, Repeat | None]], now: int) -> list[Refusal | None]:
+        answers = [self._take(ONE_TOOL_CALL, now, tool, repeat) for tool, repeat in calls]
+        end = _end_of(answers)
+        if end is None:
+            return answers
+        for (tool, repeat), refusal in zip(calls, answers, strict=True):
+            if refusal is None:
+                self._give_back(ONE_TOOL_CALL, tool, repeat, self.levels[-1])
+        end.account._mark(end)
+        return [end]
+
+    def _nothing_held(self) -> list[Refusal | None]:
+        return [self._busy(ONE_TOOL_CALL)]
+
+    _hold = _alone(_hold_alone, _nothing_held)
 
     def _take(
         self, spend: Spend, now: int, tool: str | None, repeat: Repeat | None, final: bool = False
@@ -592,6 +621,7 @@ class Account:
                 self.own[kind] += amount
                 self.own_said |= 1 << kind
 
+    @_alone
     def spend_slot(
         self, micro_usd: int, *, now: int, repeat: Repeat | None, announced: Repeat | None
     ) -> Refusal | None:
@@ -603,65 +633,63 @@ class Account:
             repeat: which call it repeats.
             announced: which call the batch said it would be: forgotten, the one that is made counts as itself.
         """
-        with self.tree:
-            if announced is not None:
-                for account in self.levels:
-                    account._forget(announced.digest)
-            refusal = self.reserve((0, 0, 0, micro_usd), now=now, repeat=repeat, sent=True)
-            if refusal is None:
-                self._use(ONE_TOOL_CALL)
-            return refusal
+        if announced is not None:
+            for account in self.levels:
+                account._forget(announced.digest)
+        refusal = self.reserve((0, 0, 0, micro_usd), now=now, repeat=repeat, sent=True)
+        if refusal is None:
+            self._use(ONE_TOOL_CALL)
+        return refusal
 
+    @_alone
     def give_back_slot(self, tool: str, repeat: Repeat | None) -> None:
         """Gives back one tool call that a batch holds and nobody made."""
-        with self.tree:
-            self._give_back(ONE_TOOL_CALL, tool, repeat, self.levels[-1])
+        self._give_back(ONE_TOOL_CALL, tool, repeat, self.levels[-1])
 
     # stops and notes
 
+    @_alone
     def mark(self, code: StopCode, detail: str | None) -> None:
         """Marks the run as stopped; the first mark stays."""
-        with self.tree:
-            if self.stop is None:
-                self._stop(Refusal(self, code, detail=detail))
+        self._stop(Refusal(self, code, detail=detail))
 
+    @_alone
     def time_is_up(self, now: int) -> Refusal:
         """Marks the run as stopped by its deadline and gives the stop that holds."""
         late = self._too_late(now)
-        with self.tree:
-            self._mark(late)
-            return self.stop or late
+        self._mark(late)
+        return self.stop or late
 
+    @_alone
     def came_late(self, now: int) -> None:
         """Notes a run that returned by itself after its deadline."""
         if now >= self.deadline:
-            with self.tree:
-                late = self._too_late(now)
-                self._note_exceeded(late.code, late.limit, late.used)
+            late = self._too_late(now)
+            self._note_exceeded(late.code, late.limit, late.used)
 
+    @_alone
     def close(self) -> bool:
         """Ends the run: later gates are refused, what was kept for the final call is given back.
 
         Returns:
             False when it had ended already.
         """
-        with self.tree:
-            if self.closed:
-                return False
-            self.closed = True
-            self._open_final()
-            return True
+        if self.closed:
+            return False
+        self.closed = True
+        self._open_final()
+        return True
 
+    @_alone
     def unpriced(self, model: str) -> Refusal | None:
         """Refuses a call whose price nobody knows where a level limits money; one that only observes takes note."""
         limited = [account for account in self.levels if account.full[USD] != UNLIMITED]
-        with self.tree:
-            for account in self.levels:
-                if account.stop is not None:
-                    return account.stop
-            for account in limited:
-                if account.observe:
-                    account._note_exceeded(StopCode.UNPRICED_MODEL, None, None)
+        for account in self.levels:
+            if account.stop is not None:
+                return account.stop
+        for account in limited:
+            if account.observe:
+                account._note_exceeded(StopCode.UNPRICED_MODEL, None, None)
         enforced = any(not account.observe for account in limited)
         return Refusal(self, StopCode.UNPRICED_MODEL, detail=model) if enforced else None
 
@@ -677,8 +705,9 @@ class Account:
             self._note_exceeded(refusal.code, refusal.limit, refusal.used)
 
     def _stop(self, refusal: Refusal) -> None:
-        self.stop = refusal
-        self.look_from = ALWAYS
+        if self.stop is None:
+            self.stop = refusal
+            self.look_from = ALWAYS
 
     def _note_exceeded(self, code: StopCode, limit: Any, used: Any) -> None:
         if code not in self.exceeded:
@@ -727,14 +756,14 @@ class Account:
 
     # reading
 
+    @_alone
     def left(self, dimension: int, *, final: bool = False) -> float:
         """Gives what is left at the level that has least, in calls, tokens or micro-USD; infinite without a limit."""
         least: float = NO_LIMIT
-        with self.tree:  # a call that is only being looked at is counted for that moment
-            for account in self.levels:
-                if account.full[dimension] != UNLIMITED:
-                    kept = account.final[dimension] if final and account is self else 0
-                    least = min(least, account.room[dimension] + kept)
+        for account in self.levels:
+            if account.full[dimension] != UNLIMITED:
+                kept = account.final[dimension] if final and account is self else 0
+                least = min(least, account.room[dimension] + kept)
         return least
 
     def limited(self, dimension: int) -> bool:
@@ -744,6 +773,7 @@ class Account:
                 return True
         return False
 
+    @_alone
     def usage(self, now: int, *, own: bool = False) -> Usage:
         """Gives what the run and the runs under it used, or the run alone.
 
@@ -751,21 +781,21 @@ class Account:
             now: nanoseconds of the monotonic clock.
             own: without the runs under it.
         """
-        with self.tree:
-            used, said = (self.own, self.own_said) if own else (self.used, self.said)
-            return Usage(
-                steps=used[STEPS],
-                tool_calls=used[TOOL_CALLS],
-                input_tokens=used[INPUT],
-                output_tokens=used[OUTPUT],
-                cached_input_tokens=used[CACHED] if said >> CACHED & 1 else None,
-                cache_write_tokens=used[WRITTEN] if said >> WRITTEN & 1 else None,
-                reasoning_tokens=used[REASONED] if said >> REASONED & 1 else None,
-                seconds=(now - self.started) / NANO,
-                cost_usd=None if used[UNPRICED] else micro_to_usd(used[USD]),
-                estimated=bool(used[ESTIMATED]),
-            )
+        used, said = (self.own, self.own_said) if own else (self.used, self.said)
+        return Usage(
+            steps=used[STEPS],
+            tool_calls=used[TOOL_CALLS],
+            input_tokens=used[INPUT],
+            output_tokens=used[OUTPUT],
+            cached_input_tokens=used[CACHED] if said >> CACHED & 1 else None,
+            cache_write_tokens=used[WRITTEN] if said >> WRITTEN & 1 else None,
+            reasoning_tokens=used[REASONED] if said >> REASONED & 1 else None,
+            seconds=(now - self.started) / NANO,
+            cost_usd=None if used[UNPRICED] else micro_to_usd(used[USD]),
+            estimated=bool(used[ESTIMATED]),
+        )
 
+    @_alone
     def limit_uses(self, now: int) -> dict[str, LimitUse]:
         """Gives every limit that is set with its use, by dimension: calls, tokens, seconds, USD as `Decimal`."""
         found = {

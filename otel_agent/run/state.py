@@ -320,7 +320,7 @@ class Run(RunFrame):
     def denied(self, denial: ToolDenied) -> None:
         """Counts a denial and reports it."""
         reason = str(denial.reason)
-        with self.account.tree:
+        with self.account.tree.lock:
             self._denials[reason] = self._denials.get(reason, 0) + 1
         if self.pipeline.instruments is not None:
             self.pipeline.instruments.denied(self.agent, denial.tool, reason)

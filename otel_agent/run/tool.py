@@ -77,7 +77,7 @@ class Slot(RunFrame):
         """Moves a slot that is still held into another state; False for all but the first who tries."""
         if self.run is None or self.state != "held":
             return False
-        with self.run.account.tree:
+        with self.run.account.tree.lock:
             held = self.state == "held"
             self.state = state if held else self.state
         return held

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import logging
-import threading
 
 __all__ = ["broken", "warn_once"]
 
 _log = logging.getLogger("otel_agent")
-_lock = threading.Lock()
-_said: set[str] = set()
+_said: dict[str, object] = {}
 MOST_REMEMBERED = 1000
 
 
 def warn_once(key: str, message: str, *args: object) -> None:
-    """Logs a warning the first time that a key comes."""
-    if key in _said:
-        return
-    with _lock:
-        if key in _said or len(_said) >= MOST_REMEMBERED:
-            return
-        _said.add(key)
-    _log.warning(message, *args)
+    """Logs a warning the first time that a key comes; takes no lock that a handler, finalizer or fork could meet."""
+    mine = object()
+    if len(_said) < MOST_REMEMBERED and _said.setdefault(key, mine) is mine:
+        _log.warning(message, *args)
 
 
 def broken(what: str, exc: BaseException) -> None:

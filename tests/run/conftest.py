@@ -43,7 +43,7 @@ def prices() -> Iterator[SetPrices]:
 @pytest.fixture
 def warnings_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets every warning that is logged once be logged once more."""
-    monkeypatch.setattr(guard, "_said", set())
+    monkeypatch.setattr(guard, "_said", {})
 
 
 @pytest.fixture(params=VERBS, ids=lambda verb: verb.name)

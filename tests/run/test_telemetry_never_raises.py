@@ -22,7 +22,7 @@ from tests.support.processes import ended, start
 
 @pytest.fixture(autouse=True)
 def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "_said", set())
+    monkeypatch.setattr(guard, "_said", {})
 
 
 def test_a_wrong_capture_setting_is_one_warning_and_no_span_is_lost(
