@@ -199,13 +199,16 @@ def raising_limits(account: Account) -> Act:
     return lambda: account.levels[-1].change(max_tokens=2000, max_usd="0.003")
 
 
-def ending(account: Account) -> Act:
-    child = Account(Budget(final_call=FinalCall(tokens=7)), "last", account)
-    assert child.open() is None
-    return child.close
+def nesting(account: Account) -> Act:
+    def nest() -> None:
+        child = Account(Budget(final_call=FinalCall(tokens=7)), "last", account)
+        assert child.open() is None
+        assert child.close()
+
+    return nest
 
 
-ACTS = [settling, cancelling, using, counting, holding, batching, raising_limits, ending]
+ACTS = [settling, cancelling, using, counting, holding, batching, raising_limits, nesting]
 
 
 @pytest.mark.parametrize("inner", ACTS)

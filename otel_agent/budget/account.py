@@ -198,6 +198,7 @@ class Account:
 
     __slots__ = (
         "alarms",
+        "below",
         "budget",
         "by_tool",
         "capped",
@@ -210,7 +211,6 @@ class Account:
         "levels",
         "look_from",
         "observe",
-        "own",
         "own_said",
         "room",
         "run_id",
@@ -231,7 +231,7 @@ class Account:
         self.observe = observe
         self.tree: _Tree = parent.tree if parent else _Tree()
         self.levels: tuple[Account, ...] = (self, *parent.levels) if parent else (self,)
-        self.used, self.own = [0] * KINDS, [0] * KINDS
+        self.used, self.below = [0] * KINDS, [0] * KINDS
         self.said = self.own_said = 0
         self.by_tool: defaultdict[str, int] = defaultdict(int)
         self.seen: OrderedDict[str, int] = OrderedDict()
@@ -302,6 +302,11 @@ class Account:
         self.look_from = ALWAYS if self.stop is not None else NEVER if next_time == NO_LIMIT else int(next_time)
 
     @property
+    def own(self) -> list[int]:
+        """What the run used itself, without the runs below, by kind."""
+        return [used - below for used, below in zip(self.used, self.below, strict=True)]
+
+    @property
     def held(self) -> list[int]:
         """What calls in flight hold, and what runs below keep for their final calls, by dimension."""
         return [self.full[i] - self.final[i] - self.used[i] - self.room[i] for i in range(4)]
@@ -321,7 +326,6 @@ class Account:
     def reserve(
         self,
         spend: Spend,
-        *,
         now: int,
         tool: str | None = None,
         repeat: Repeat | None = None,
@@ -399,7 +403,8 @@ class Account:
             used[TOOL_CALLS] += 1
             if used[TOOL_CALLS] >= account.alarms[TOOL_CALLS]:
                 account._alarm()
-        self.own[TOOL_CALLS] += 1
+            if account is not self:
+                account.below[TOOL_CALLS] += 1
         return None
 
     def _busy(self, spend: Spend) -> Refusal:
@@ -527,11 +532,8 @@ class Account:
             used[USD] += usd
             if used[TOOL_CALLS] >= alarms[TOOL_CALLS] or used[USD] >= alarms[USD]:
                 account._alarm()
-        own = self.own
-        own[STEPS] += steps
-        own[TOOL_CALLS] += calls
-        own[TOKENS] += tokens
-        own[USD] += usd
+            if account is not self:
+                _add(account.below, spend)
 
     def _remember(self, digest: str) -> None:
         seen = self.seen
@@ -595,12 +597,13 @@ class Account:
             used[OUTPUT] += received
             if used[STEPS] >= alarms[STEPS] or used[TOKENS] >= alarms[TOKENS] or used[USD] >= alarms[USD]:
                 account._alarm()
-        own = self.own
-        own[STEPS] += 1
-        own[TOKENS] += total
-        own[USD] += paid
-        own[INPUT] += sent
-        own[OUTPUT] += received
+            if account is not self:
+                below = account.below
+                below[STEPS] += 1
+                below[TOKENS] += total
+                below[USD] += paid
+                below[INPUT] += sent
+                below[OUTPUT] += received
         if estimated or cost is None or cached is not None or written is not None or reasoned is not None:
             self._apply_more(actual)
 
@@ -618,7 +621,8 @@ class Account:
                 for account in self.levels:
                     account.used[kind] += amount
                     account.said |= 1 << kind
-                self.own[kind] += amount
+                    if account is not self:
+                        account.below[kind] += amount
                 self.own_said |= 1 << kind
 
     @_alone
