@@ -166,10 +166,8 @@ class Verb(Generic[F]):
 
 
 def _raising(other: BaseException) -> Instead:
-    kept = [other]
-
     def instead(exc: BaseException) -> Any:
-        raise kept.pop() from exc
+        raise other from exc
 
     return instead
 
@@ -191,8 +189,6 @@ def drive(verb: Verb[Any], fn: Any, proxy: type[Wrapped] | None = None) -> Any:
     """
     if inspect.isclass(fn):
         return _around_class(verb, fn)
-    if proxy is None and isinstance(fn, _METHODS):
-        return _class_of(fn)(drive(verb, _inside(fn)))
     if proxy is None and type(fn) is types.FunctionType and kind_of(fn) == "plain":
         return functools.update_wrapper(_function(verb, fn), fn)
     return (proxy or Wrapped)(fn, verb)
@@ -203,22 +199,17 @@ def can_be_driven(fn: Any) -> bool:
     return callable(fn) or isinstance(fn, (classmethod, functools.partialmethod))
 
 
-_METHODS: Any = (staticmethod, classmethod)
-_AROUND = (functools.partial, functools.partialmethod, *_METHODS)
+_AROUND: Any = (functools.partial, functools.partialmethod, staticmethod, classmethod)
 
 
 def function_of(fn: Any) -> Any:
     """Gives the function behind a callable: what partials, descriptors and objects with `__call__` call in the end."""
     function = fn
     while isinstance(function, _AROUND):
-        function = _inside(function)
+        function = function.__func__ if hasattr(function, "__func__") else function.func
     if inspect.isroutine(function) or inspect.isclass(function):
         return function
     return getattr(_class_of(function), "__call__", function)  # noqa: B004
-
-
-def _inside(descriptor: Any) -> Any:
-    return descriptor.__func__ if hasattr(descriptor, "__func__") else descriptor.func
 
 
 def _class_of(thing: object) -> Any:

@@ -141,6 +141,22 @@ def test_a_collection_inside_a_lock_of_the_sdk_does_not_wait_for_it(
     assert (kept.span(verb.span).attributes or {}).get("otel_agent.stop_reason") in (None, "cancelled")
 
 
+def test_a_context_that_a_collected_block_left_behind_is_undone_at_once(kept: Capture, verb: Verb) -> None:
+    def numbers() -> Iterator[int]:
+        with verb.make():
+            yield 1
+
+    before = otel.get_current()
+    made = numbers()
+    next(made)
+    in_a_cycle(made)
+    del made
+    assert otel.get_current() is not before  # a plain generator leaves the context of its blocks to its consumer
+    gc.collect()
+    assert otel.get_current() is before
+    wait_for(lambda: len(kept.spans) == 1)
+
+
 def test_without_a_collection_the_end_is_told_at_once(kept: Capture, verb: Verb, locked: Locked) -> None:
     generator(verb)
     gc.collect()

@@ -200,12 +200,16 @@ def test_one_block_serves_many_threads_at_once(kept: Capture, verb: Verb) -> Non
                     barrier.wait(10)
                     with plain_span(kept, f"inside {number}.{step}"):
                         pass
+                assert current_span_name() == f"around {number}.{step}"
+                done.append(number)
 
+    done: list[int] = []
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    assert len(done) == 8 * 20
     spans = {span.context.span_id: span for span in kept.spans}
     for span in kept.spans:
         if span.name.startswith("inside"):
@@ -222,6 +226,7 @@ async def test_one_block_serves_many_tasks_at_once(kept: Capture, verb: Verb) ->
                 await asyncio.sleep(0.001 * (number % 3))
                 with plain_span(kept, f"inside {number}"):
                     pass
+            assert current_span_name() == f"around {number}"
 
     await asyncio.gather(*(work(number) for number in range(30)))
     spans = {span.context.span_id: span for span in kept.spans}

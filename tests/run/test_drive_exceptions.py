@@ -380,19 +380,56 @@ def test_a_stop_out_of_run_is_in_the_result_and_else_is_raised_with_few_frames()
 GATE = ("Verb.__enter__", "LLMVerb.open", "LLMVerb._pass", "LLMVerb._refuse")
 
 
-def test_what_stands_for_the_stop_is_its_cause() -> None:
-    @agent_run("it", budget=Budget(max_steps=0))
-    def ignores() -> None:
-        while True:
-            try:
-                ask()
-            except AgentStop:
-                continue
+def ignore_stops() -> None:
+    while True:
+        try:
+            ask()
+        except AgentStop:
+            continue
 
+
+async def ignore_stops_later() -> None:
+    ignore_stops()
+
+
+def stopped_block() -> None:
+    with agent_run("it", budget=Budget(max_steps=0)):
+        ignore_stops()
+
+
+async def stopped_async_block() -> None:
+    async with agent_run("it", budget=Budget(max_steps=0)):
+        ignore_stops()
+
+
+def stopped_generator() -> Iterator[int]:
+    ignore_stops()
+    yield 1
+
+
+SPENT: Any = agent_run("it", budget=Budget(max_steps=0))
+STOPPED: dict[str, Callable[[], Any]] = {
+    "call": SPENT(ignore_stops),
+    "partial": SPENT(functools.partial(ignore_stops)),
+    "coroutine": lambda: asyncio.run(SPENT(ignore_stops_later)()),
+    "gives a coroutine": lambda: asyncio.run(SPENT(lambda: ignore_stops_later())()),
+    "generator": lambda: list(SPENT(stopped_generator)()),
+    "block": stopped_block,
+    "async block": lambda: asyncio.run(stopped_async_block()),
+}
+
+
+@pytest.mark.parametrize("way", STOPPED)
+def test_what_stands_for_the_stop_is_its_cause(way: str) -> None:
     with pytest.raises(BudgetExceeded) as raised:
-        ignores()
+        STOPPED[way]()
     assert type(raised.value.__cause__).__name__ == "StopIgnored"
-    assert ignores.run().stop_reason == "max_steps"
+
+
+def test_what_stands_for_the_stop_is_the_stop_in_a_result() -> None:
+    assert SPENT(ignore_stops).run().stop_reason == "max_steps"
+    assert asyncio.run(SPENT(ignore_stops_later).run()).stop_reason == "max_steps"
+    assert asyncio.run(SPENT(lambda: ignore_stops_later()).run()).stop_reason == "max_steps"
 
 
 # memory

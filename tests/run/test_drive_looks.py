@@ -213,6 +213,14 @@ def test_partials_and_callable_objects_pickle_and_copy_by_value(kept: Capture) -
             assert {span.name for span in kept.spans} == {"execute_tool it"}
 
 
+def test_a_verb_that_is_open_just_now_pickles_without_what_is_open() -> None:
+    verb: Any = llm_call("it")
+    traced = verb(functools.partial(abs))
+    with verb:
+        again = pickle.loads(pickle.dumps(traced))
+    assert again(-2) == 2
+
+
 def test_a_local_function_cannot_be_pickled_as_ever(verb: Verb) -> None:
     @verb.make()
     def local() -> None: ...
