@@ -165,6 +165,11 @@ class AgentVerb(Verb[Run]):
         frame.timer = asyncio.timeout(left)  # also without a deadline: one may be set while the run is open
         return frame.timer
 
+    def last(self, frame: Run, result: Any) -> Any:
+        if self.asked.budget.interrupt is not None:
+            disarm(frame)  # an alarm between two steps would interrupt the consumer
+        return super().last(frame, result)
+
     # closing
 
     def close(self, frame: Run, exc: BaseException | None, result: Any) -> BaseException | None:

@@ -345,8 +345,10 @@ async def _await(verb: Verb[Any], wrapped: Callable[..., Any], args: tuple[Any, 
     frame = verb.open(wrapped, args, kwargs)
     try:
         timer = verb.timer(frame)
-        step = functools.partial(wrapped, *args, **kwargs)
-        result = await (step() if timer is None else timed(timer, step))
+        if timer is None:
+            result = await wrapped(*args, **kwargs)
+        else:
+            result = await timed(timer, functools.partial(wrapped, *args, **kwargs))
     except BaseException as exc:
         instead = verb.end(frame, exc)
         if instead is None:

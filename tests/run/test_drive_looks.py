@@ -209,6 +209,7 @@ def test_partials_and_callable_objects_pickle_and_copy_by_value(kept: Capture) -
     for made, right in ((decorated.of_partial, 4), (bound, 6)):
         for again in (pickle.loads(pickle.dumps(made)), copy.copy(made), copy.deepcopy(made)):
             kept.clear()
+            assert again.__wrapped__ is not made.__wrapped__
             assert again(2) == right
             assert {span.name for span in kept.spans} == {"execute_tool it"}
 

@@ -179,3 +179,33 @@ def test_a_run_that_ends_in_another_thread_ends_all_the_same() -> None:
     assert (kept.span("invoke_agent bot").attributes or {})["otel_agent.stop_reason"] == "finish"
     with agent_run("next", budget=SOON):  # the main thread puts the signal back
         pass
+
+
+def test_between_two_steps_of_what_an_agent_returns_the_consumer_is_left_alone() -> None:
+    def steps() -> Generator[int]:
+        yield 1
+        with llm_call("gpt-5-mini"):
+            yield 2
+
+    @agent_run("bot", budget=Budget(max_seconds=0.05, interrupt="signal"))
+    def bot() -> Generator[int]:
+        return steps()
+
+    made = bot()
+    assert next(made) == 1
+    time.sleep(0.2)
+    with pytest.raises(BudgetExceeded):
+        next(made)
+
+
+def test_a_tool_that_gives_items_is_interrupted_in_its_own_code() -> None:
+    @tool_call("items")
+    def items() -> Generator[int]:
+        yield 1
+        time.sleep(600)
+
+    @agent_run("bot", budget=SOON)
+    def bot() -> list[int]:
+        return list(items())
+
+    assert bot.run().stop_reason == "max_seconds"
