@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -36,6 +37,7 @@ __all__ = [
     "new_id",
     "propagate",
     "restore",
+    "restore_in_collection",
     "source",
 ]
 
@@ -99,12 +101,35 @@ def activate(context: Context) -> Context:
 
 def restore(frame: Frame) -> None:
     """Makes the context before a frame the current one, if the current one is its own or was left open in it."""
+    if _is_open_here(frame):
+        otel.attach(frame.before)
+
+
+def restore_in_collection(frame: Frame) -> None:
+    """Does the same inside a garbage collection."""
+    if SETS_INSIDE_COLLECTIONS:
+        restore(frame)
+    elif _is_open_here(frame):
+        _overwrite(otel.get_current(), frame.before)
+
+
+SETS_INSIDE_COLLECTIONS = sys.version_info >= (3, 12)
+"""Before, a collection could begin inside `ContextVar.set`, and to set another variable there crashed Python."""
+
+
+def _overwrite(context: Context, other: Context) -> None:
+    dict.update(context, other)
+    for key in context.keys() - other.keys():
+        dict.pop(context, key)
+
+
+def _is_open_here(frame: Frame) -> bool:
     inner: Any = otel.get_current().get(FRAME)
     while inner is not None:
         if inner is frame:
-            otel.attach(frame.before)
-            return
+            return True
         inner = inner.above
+    return False
 
 
 def propagate(fn: Callable[P, R]) -> Callable[P, R]:

@@ -87,7 +87,7 @@ class Verb(Generic[F]):
             None where `exc` itself goes on; else what is to be called with it, and returns or raises in its place.
         """
         if exc is not None and thrown_away(exc):
-            ctx.restore(frame)
+            ctx.restore_in_collection(frame)
             hand_over(self.close, frame, exc, result)
             return None
         other = self.close(frame, exc, result)

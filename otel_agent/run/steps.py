@@ -6,6 +6,7 @@ next step happens: in another task, in another thread, or in the garbage collect
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import sys
 import types
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 from opentelemetry import context as otel
+from opentelemetry.context import Context
 
 from otel_agent import context as ctx
+from otel_agent.run.collector import thrown_away
 
 if TYPE_CHECKING:
     import asyncio
@@ -109,6 +112,8 @@ def steps(start: Callable[[], Lasting]) -> Generator[Any, Any, Any]:
             except BaseException as exc:
                 early = isinstance(exc, GeneratorExit)
                 resume = partial(getattr(inner, "throw", _throw), exc)
+                if thrown_away(exc):
+                    _elsewhere(inside, resume)
     except StopIteration as end:
         lasting.end(GeneratorExit() if early else None, end.value)
         return end.value
@@ -153,6 +158,8 @@ async def asteps(start: Callable[[], Lasting]) -> AsyncGenerator[Any, Any]:
             except BaseException as exc:
                 early = isinstance(exc, GeneratorExit)
                 resume = partial(getattr(inner, "athrow", _athrow), exc)
+                if thrown_away(exc):
+                    _elsewhere(inside, partial(_begin, resume))
     except StopAsyncIteration:
         lasting.end(GeneratorExit() if early else None)
     except BaseException as exc:
@@ -160,6 +167,24 @@ async def asteps(start: Callable[[], Lasting]) -> AsyncGenerator[Any, Any]:
         if instead is None:
             raise
         instead(exc)
+
+
+def _elsewhere(inside: Context, last: Callable[[], object]) -> None:
+    """Takes the last step of what a garbage collection closes, and leaves the context variables of its thread alone.
+
+    The collection may have begun inside `ContextVar.set`, where Python before 3.12 does not survive another one.
+    """
+
+    def step() -> None:
+        otel.attach(inside)
+        last()
+
+    contextvars.copy_context().run(step)
+    raise RuntimeError("generator ignored GeneratorExit")
+
+
+def _begin(step: Callable[[], Any]) -> None:
+    step().send(None)
 
 
 def _throw(exc: BaseException) -> Any:

@@ -153,7 +153,7 @@ def test_a_context_that_a_collected_block_left_behind_is_undone_at_once(kept: Ca
     del made
     assert otel.get_current() is not before  # a plain generator leaves the context of its blocks to its consumer
     gc.collect()
-    assert otel.get_current() is before
+    assert otel.get_current() == before
     wait_for(lambda: len(kept.spans) == 1)
 
 
@@ -339,6 +339,67 @@ def test_a_ctrl_c_during_a_collection_is_not_lost() -> None:
     )
     assert done.stdout.strip() == "interrupted", done.stderr
     assert "ignored" not in done.stderr
+
+
+def test_a_collection_inside_a_change_of_a_context_variable_does_not_crash_python() -> None:
+    """Python before 3.12 collects inside `ContextVar.set` too, and dies where a finalizer then sets another one."""
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", CHANGING],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr[-2000:]
+
+
+CHANGING = """
+import contextvars, gc, threading
+for number in range(400):  # many variables are a deep tree, of which a change copies many nodes
+    contextvars.ContextVar(str(number)).set(object())
+from opentelemetry import context as otel
+from otel_agent import agent_run, tool_call
+
+class Ring:
+    def __init__(self, held):
+        self.held, self.self = held, self
+
+@tool_call("generator")
+def generator():
+    yield 1
+
+@tool_call("async generator")
+async def async_generator():
+    yield 1
+
+def block():
+    with tool_call("block"):
+        yield 1
+
+def drop(number):
+    before = otel.get_current()
+    dropped = (generator, block, async_generator)[number % 3]()
+    try:
+        dropped.asend(None).send(None) if number % 3 == 2 else next(dropped)
+    except StopIteration:  # the first item of the async one
+        pass
+    if number % 2:
+        otel.attach(before)
+    Ring(dropped)
+
+def work():
+    with agent_run() as run:
+        for number in range(4000):
+            drop(number)
+            for _ in range(8):
+                otel.detach(otel.attach(otel.set_value("any", number)))
+
+gc.set_threshold(1)
+threads = [threading.Thread(target=contextvars.copy_context().run, args=(work,)) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print("alive")
+"""
 
 
 CTRL_C = """
