@@ -154,6 +154,7 @@ def test_a_context_that_a_collected_block_left_behind_is_undone_at_once(kept: Ca
     assert otel.get_current() is not before  # a plain generator leaves the context of its blocks to its consumer
     gc.collect()
     assert otel.get_current() == before
+    otel.attach(before)
     wait_for(lambda: len(kept.spans) == 1)
 
 
