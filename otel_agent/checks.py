@@ -28,6 +28,7 @@ __all__ = [
     "is_mapping",
     "known_keywords",
     "mapping",
+    "nearest",
     "seconds",
     "text",
     "usd",
@@ -140,7 +141,7 @@ def choice(field: str, value: object, allowed: Iterable[str]) -> str:
     words = list(allowed)
     if isinstance(value, str) and value in words:
         return value
-    raise InvalidSetting(field=field, value=value, allowed="one of " + ", ".join(words) + _nearest(value, words))
+    raise InvalidSetting(field=field, value=value, allowed="one of " + ", ".join(words) + nearest(value, words))
 
 
 def instance_of(field: str, value: object, kind: type[T], allowed: str) -> T:
@@ -207,13 +208,14 @@ def known_keywords(target: F, called: str | None = None) -> F:
 
 def _unknown(owner: str, keywords: Mapping[str, object], names: list[str]) -> InvalidSetting:
     word = next(word for word in keywords if word not in names)
-    allowed = "one of the keywords " + ", ".join(names) + _nearest(word, names)
+    allowed = "one of the keywords " + ", ".join(names) + nearest(word, names)
     # the value may be a secret whose right keyword would have hidden it
     return InvalidSetting(field=f"{owner}.{word}", value=type(keywords[word]), allowed=allowed)
 
 
-def _nearest(word: object, words: list[str]) -> str:
+def nearest(word: object, words: Iterable[str]) -> str:
+    """Gives ` (did you mean ...?)` with the nearest right word, for the end of an error, or an empty text."""
     import difflib  # only for an error
 
-    near = difflib.get_close_matches(str(word), words, n=1)
+    near = difflib.get_close_matches(str(word), list(words), n=1)
     return f" (did you mean {near[0]}?)" if near else ""

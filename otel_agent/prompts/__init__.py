@@ -1,11 +1,41 @@
 """Prompts as versioned releases: what a prompt is, which one a run gets, and who is in a canary.
 
 Decides all of that from values alone: no disk, no clock, no OpenTelemetry. Where the values come from is for the rooms
-that read files.
+that read files. Each file has one part: `prompt` the text and its id, `registry` the texts that exist, `release` what
+is released and to whom, `selection` which version a run gets, `override` the form of what commands write.
 """
 
 from __future__ import annotations
 
+from otel_agent.prompts.override import Change, Override, dump_change, dump_override, parse_change, parse_override
 from otel_agent.prompts.prompt import Prompt, build_system_prompt, prompt_id
+from otel_agent.prompts.registry import Ref, Registry, parse_ref, version_order
+from otel_agent.prompts.release import Canary, Release, bucket, releases
+from otel_agent.prompts.selection import NOBODY, Audience, PromptInfo, Selected, Selector, choose, roles
 
-__all__ = ["Prompt", "build_system_prompt", "prompt_id"]
+__all__ = [
+    "NOBODY",
+    "Audience",
+    "Canary",
+    "Change",
+    "Override",
+    "Prompt",
+    "PromptInfo",
+    "Ref",
+    "Registry",
+    "Release",
+    "Selected",
+    "Selector",
+    "bucket",
+    "build_system_prompt",
+    "choose",
+    "dump_change",
+    "dump_override",
+    "parse_change",
+    "parse_override",
+    "parse_ref",
+    "prompt_id",
+    "releases",
+    "roles",
+    "version_order",
+]

@@ -6,7 +6,10 @@ Decides what a prompt is and what its id is. Reads no disk and no clock; imports
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 from otel_agent import checks
@@ -17,6 +20,8 @@ __all__ = ["Prompt", "build_system_prompt", "prompt_id"]
 GUARD = "You are a production agent. You must follow tool policies and budgets.\nAlways stop with a stop_reason."
 LONGEST_TEXT = 10_000_000
 SHORT_HASH = 12
+
+_PLACEHOLDER = re.compile(r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}")
 
 
 def prompt_id(text: str) -> str:
@@ -74,22 +79,79 @@ class Prompt:
         object.__setattr__(self, "hash", _sha256("Prompt.text", self.text))
         object.__setattr__(self, "id", f"{self.name}:{self.version}:{self.hash[:SHORT_HASH]}")
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that stand in the text as `{{name}}`."""
+        return frozenset(_PLACEHOLDER.findall(self.text))
+
+    def render(self, values: Mapping[str, object] | None = None, /, **more: object) -> str:
+        """Gives the text with a value for each `{{name}}`; the id stays that of the text as given.
+
+        A value stands there as it is and is never rendered again, so that what it says cannot ask for another variable.
+
+        Args:
+            values: texts or numbers by the variable's name.
+            **more: further ones, over those of `values`.
+
+        Raises:
+            InvalidSetting: a variable is missing or unknown, or a value is no number and no text of valid Unicode.
+        """
+        given = {**_values(values), **more}
+        wanted = self.variables
+        for name in sorted(wanted - given.keys()):
+            allowed = f"given: {self.name}:{self.version} has {_listed(wanted)}"
+            raise InvalidSetting(field=f"render.{name}", value=None, allowed=allowed)
+        for name in given.keys() - wanted:
+            allowed = f"left out: {self.name}:{self.version} has {_listed(wanted)}{checks.nearest(name, wanted)}"
+            raise InvalidSetting(field=f"render.{name}", value=type(given[name]), allowed=allowed)
+        texts = {name: _inserted(f"render.{name}", value) for name, value in given.items()}
+        return _PLACEHOLDER.sub(lambda match: texts[match[1]], self.text)
+
+
+def _values(values: object) -> Mapping[str, object]:
+    if values is None:
+        return {}
+    return checks.mapping("render.values", values, "a mapping of variable names to texts or numbers")
+
+
+def _listed(names: frozenset[str]) -> str:
+    return "the variables " + ", ".join(sorted(names)) if names else "no variables"
+
+
+def _inserted(where: str, value: object) -> str:
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return str(value)
+    allowed = "a text of valid Unicode, or a number"
+    if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidSetting(field=where, value=type(value), allowed=allowed)  # the value may be a customer's
+    return value
+
 
 @checks.known_keywords
-def build_system_prompt(prompt: Prompt, *, mark: Literal["start", "end"] | None = "start") -> str:
+def build_system_prompt(
+    prompt: Prompt,
+    *,
+    mark: Literal["start", "end"] | None = "start",
+    variables: Mapping[str, object] | None = None,
+) -> str:
     """Builds the system prompt to send: guard lines, the prompt's id, and its text without outer white space.
 
     Args:
         prompt: the prompt to send.
         mark: where the line with the id stands. "start" is before the text; "end" is behind it and None leaves it
             out, for providers that cache by prefix.
+        variables: what to put in for each `{{name}}`, as `Prompt.render` does; None leaves the text as it is.
 
     Returns:
         The text, lines ending in LF.
+
+    Raises:
+        InvalidSetting: an argument is none of these; with variables, one is missing or unknown.
     """
     checks.instance_of("build_system_prompt.prompt", prompt, Prompt, "a Prompt")
     if mark is not None:
         checks.choice("build_system_prompt.mark", mark, ("start", "end"))
-    line, text = f"[prompt_id={prompt.id}]", prompt.text.strip(" \t\r\n")
+    whole = prompt.text if variables is None else prompt.render(variables)
+    line, text = f"[prompt_id={prompt.id}]", whole.strip(" \t\r\n")
     body = {"start": f"{line}\n{text}", "end": f"{text}\n{line}", None: text}[mark]
     return f"{GUARD}\n\n{body}"
