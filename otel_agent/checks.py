@@ -91,6 +91,17 @@ def seconds(field: str, value: object) -> float:
     raise InvalidSetting(field=field, value=value, allowed="seconds above 0, at most a year, or a timedelta")
 
 
+def number(field: str, value: object, *, least: float, most: float) -> float:
+    """Checks a number from `least` to `most`.
+
+    Raises:
+        InvalidSetting: it is no such number.
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most:
+        return value
+    raise InvalidSetting(field=field, value=value, allowed=f"a number from {least:g} to {most:g}")
+
+
 def fraction(field: str, value: object) -> float:
     """Checks a share above 0 and at most 1.
 

@@ -286,7 +286,7 @@ class InvalidSetting(_Fields, ValueError):
         allowed: what would be accepted.
     """
 
-    _names = ("field", "value", "allowed")
+    _names: tuple[str, ...] = ("field", "value", "allowed")
     field: str
     value: str
     allowed: str

@@ -7,10 +7,12 @@ import pytest
 from otel_agent import InvalidSetting, agent_run
 from otel_agent.config import CAPTURE_EXCEPTIONS, CONSOLE, HASH_KEY, MODE, SETTINGS, THREADS, Setting, check_environment
 
+VARIABLES = [setting for setting in SETTINGS if setting.variable]
+
 
 @pytest.fixture(autouse=True)
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for setting in SETTINGS:
+    for setting in VARIABLES:
         monkeypatch.delenv(setting.variable, raising=False)
 
 
@@ -34,9 +36,9 @@ def test_the_environment_is_read(
 
 
 def test_an_empty_variable_is_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    for setting in SETTINGS:
+    for setting in VARIABLES:
         monkeypatch.setenv(setting.variable, "")
-    assert [setting.get() for setting in SETTINGS] == ["enforce", True, None, "frames", None]
+    assert [setting.get() for setting in VARIABLES] == [setting.default for setting in VARIABLES]
 
 
 def test_an_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

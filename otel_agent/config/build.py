@@ -1,0 +1,197 @@
+"""From the values of a file to a `Config`, and what holds between two of them.
+
+Decides which values, each fine by itself, cannot stand beside each other. Reads no file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from otel_agent.budget import Budget, FinalCall
+from otel_agent.config.shapes import WRONG
+from otel_agent.config.values import (
+    Budgets,
+    Config,
+    GoldenTask,
+    Observability,
+    Prices,
+    PromptsSection,
+    TestingSection,
+)
+from otel_agent.pricing import Price
+from otel_agent.prompts.release import Canary
+from otel_agent.stop import InvalidSetting, StopCode
+
+__all__ = ["Clash", "build", "clashes"]
+
+Values = Mapping[str, Any]
+
+
+class Clash(NamedTuple):
+    """A value that cannot stand beside another: where, as keys and indices from the root, and what is allowed there."""
+
+    path: tuple[str | int, ...]
+    allowed: str
+
+
+def clashes(values: Values) -> Iterator[Clash]:
+    """Gives what cannot stand together; where a value was wrong by itself, nothing is said of it."""
+    yield from _prompt_clashes(_part(values, "prompts"))
+    yield from _task_clashes(_part(_part(values, "testing"), "golden_tasks", ()))
+    yield from _budget_clashes(_part(values, "budgets"))
+
+
+def _part(values: Any, name: str, default: Any = MappingProxyType({})) -> Any:
+    """Gives a section, or one without anything where there is none, or where it is wrong as a whole."""
+    found = values.get(name) if values is not WRONG else None
+    return default if found is None or found is WRONG else found
+
+
+def _prompt_clashes(prompts: Values) -> Iterator[Clash]:
+    active = prompts.get("active", ())
+    for part in ("active", "rollback"):
+        yield from _twice(prompts, part)
+    if active is WRONG or WRONG in active:
+        return
+    versions = dict(_split(ref) for ref in active)
+    for number, ref in enumerate(_part(prompts, "rollback", ())):
+        if ref is not WRONG and (name := _split(ref)[0]) not in versions:
+            yield Clash(("prompts", "rollback", number), f"of a prompt that has an active version; {name} has none")
+    for name, canary in _part(prompts, "canary").items():
+        if name not in versions:
+            yield Clash(("prompts", "canary", name), f"for a prompt that has an active version; {name} has none")
+        elif canary is not WRONG:
+            yield from _canary_clashes(name, canary, versions[name])
+
+
+def _split(ref: str) -> tuple[str, str]:
+    name, version = ref.split(":")[:2]
+    return name, version
+
+
+def _twice(prompts: Values, part: str) -> Iterator[Clash]:
+    seen: dict[str, str] = {}
+    for number, ref in enumerate(_part(prompts, part, ())):
+        if ref is not WRONG and seen.setdefault(_split(ref)[0], ref) != ref:
+            name = _split(ref)[0]
+            yield Clash(("prompts", part, number), f"one version of {name}; {seen[name]} is there too")
+
+
+def _canary_clashes(name: str, canary: Values, active: str) -> Iterator[Clash]:
+    if canary.get("version") == active:
+        yield Clash(("prompts", "canary", name, "version"), f"another version than the active one, {active}")
+    if WRONG not in canary.values() and {"version", "percent"} <= canary.keys():
+        try:
+            Canary(**canary)
+        except InvalidSetting as wrong:
+            yield Clash(("prompts", "canary", name, wrong.field.rpartition(".")[2]), wrong.allowed)
+
+
+def _task_clashes(tasks: tuple[Any, ...]) -> Iterator[Clash]:
+    ids = [task.get("id") if task is not WRONG else None for task in tasks]
+    counted = Counter(each for each in ids if isinstance(each, str))
+    for number, (task, name) in enumerate(zip(tasks, ids, strict=True)):
+        if isinstance(name, str) and counted[name] > 1 and ids.index(name) < number:
+            yield Clash(("testing", "golden_tasks", number, "id"), "an id that no task before it has")
+        for key, allowed in _within_a_task(task if task is not WRONG else {}):
+            yield Clash(("testing", "golden_tasks", number, key), allowed)
+
+
+def _within_a_task(task: Values) -> Iterator[tuple[str, str]]:
+    repeats, quorum = task.get("repeats"), task.get("quorum")
+    if isinstance(repeats, int) and isinstance(quorum, int) and quorum > repeats:
+        yield "quorum", f"at most {repeats}, its repeats"
+    must, must_not = _part(task, "must_call", ()), _part(task, "must_not_call", ())
+    if both := [tool for tool in must if tool is not WRONG and tool in must_not]:
+        yield "must_not_call", f"without {both[0]}, which stands in must_call too"
+    most = task.get("max_tool_calls")
+    if isinstance(most, int) and most < len(must):
+        yield "max_tool_calls", f"at least {len(must)}, the tools of must_call"
+    if "call_order" in task and task["call_order"] != "any" and "must_call" not in task:
+        yield "call_order", "left out: there is no must_call"
+
+
+def _budget_clashes(budgets: Values) -> Iterator[Clash]:
+    default = {name: value for name, value in budgets.items() if name != "agents"}
+    own = [((), default), *((("agents", name), each) for name, each in _part(budgets, "agents").items())]
+    for path, each in own:
+        if each is WRONG or _is_wrong(default) or _is_wrong(each):
+            continue
+        try:
+            _budget(default, each)
+        except InvalidSetting as wrong:
+            yield Clash(("budgets", *path, wrong.field.rpartition(".")[2]), wrong.allowed)
+
+
+def _is_wrong(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_is_wrong(each) for each in value.values())
+    return value is WRONG
+
+
+def _budget(default: Values, own: Values) -> Budget:
+    """Builds a budget from the defaults and what an agent says over them; caps of tools add up."""
+    values = {**default, **own}
+    values["max_calls_per_tool"] = {**default.get("max_calls_per_tool", {}), **own.get("max_calls_per_tool", {})}
+    if values.get("final_call") is not None:
+        values["final_call"] = FinalCall(**values["final_call"])
+    return Budget(**values)
+
+
+def build(values: Values, file: Path | None, said: frozenset[str]) -> Config:
+    """Builds the configuration from values without a problem.
+
+    Args:
+        values: the values of the file, by section.
+        file: the file, which relative names start from.
+        said: the names of the settings that the file has.
+    """
+    sections = ("prompts", "testing", "budgets", "observability", "prices", "alerts")
+    part = {name: _part(values, name) for name in sections}
+    return Config(
+        prompts=_prompts(part["prompts"], file),
+        testing=_testing(part["testing"]),
+        budgets=_budgets(part["budgets"]),
+        observability=Observability(**part["observability"]),
+        prices=_prices(part["prices"]),
+        alerts=MappingProxyType(dict(part["alerts"])),
+        file=file,
+        said=said,
+    )
+
+
+def _prompts(values: Values, file: Path | None) -> PromptsSection:
+    found = dict(values)
+    for name in ("folder", "override"):
+        if name in found and file is not None:
+            found[name] = file.parent / found[name]
+    if "texts" in found:
+        found["texts"] = MappingProxyType({name: MappingProxyType(each) for name, each in found["texts"].items()})
+    if "canary" in found:
+        found["canary"] = MappingProxyType({name: Canary(**each) for name, each in found["canary"].items()})
+    return PromptsSection(**found)
+
+
+def _testing(values: Values) -> TestingSection:
+    tasks = values.get("golden_tasks", ())
+    return TestingSection(golden_tasks=tuple(GoldenTask(**{**task, **_code(task)}) for task in tasks))
+
+
+def _code(task: Values) -> Values:
+    return {"expect_stop_reason": StopCode(task["expect_stop_reason"])}
+
+
+def _budgets(values: Values) -> Budgets:
+    default = {name: value for name, value in values.items() if name != "agents"}
+    agents = {name: _budget(default, own) for name, own in _part(values, "agents").items()}
+    return Budgets(default=_budget(default, {}), agents=MappingProxyType(agents))
+
+
+def _prices(values: Values) -> Prices:
+    models = {name: Price(**each) for name, each in values.items() if name != "fallback"}
+    fallback = values.get("fallback")
+    return Prices(models=MappingProxyType(models), fallback=None if fallback is None else Price(**fallback))
