@@ -40,7 +40,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
         from otel_agent.cli.app import app
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in ("click", "rich"):
+        if (missing.name or "").partition(".")[0] not in ("click", "filelock", "rich"):
             raise
         print(HINT, file=sys.stderr)
         return WRONG_USAGE

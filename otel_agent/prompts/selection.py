@@ -90,10 +90,10 @@ def roles(release: Release) -> tuple[tuple[str, Role], ...]:
     """Gives the versions that are compared, as `name:version`.
 
     While a canary runs the active one is the baseline and the canary the candidate; otherwise the active one is the
-    candidate and the one to go back to the baseline.
+    candidate and the one to go back to the baseline, unless that is active already.
     """
     if release.candidate is not None:
         return (release.active, "baseline"), (release.candidate, "candidate")
-    if release.rollback is not None:
+    if release.rollback not in (None, release.active):
         return (release.rollback, "baseline"), (release.active, "candidate")
     return ((release.active, "candidate"),)

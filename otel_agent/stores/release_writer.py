@@ -1,0 +1,113 @@
+"""Changes a release in the override file: under its lock, from what stands there now, whole or not at all.
+
+    lock -> read -> catch up the history -> change -> replace the file -> a line of history -> unlock
+
+The file holds the last change of each prompt, so replacing it is the one moment at which a change is made. A writer
+that dies before leaves the old state; one that dies behind it leaves a line of history to the next writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from otel_agent.prompts import Change, Override, Release, dump_override, parse_override
+from otel_agent.prompts.changes import Author, Changed
+from otel_agent.stop import InvalidSetting
+from otel_agent.stores.files import LOCK_SECONDS, locked, read_text, replace_text
+from otel_agent.stores.prompt_history import HISTORY_FILE, History, add_changes, read_history
+
+__all__ = ["OVERRIDE_FILE", "ReleaseFiles", "now"]
+
+OVERRIDE_FILE = "otel-agent.override.json"
+
+
+def now() -> str:
+    """Gives the time, UTC, as ISO 8601 with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFiles:
+    """The override file, and the history beside it.
+
+    Attributes:
+        override: the override file, which need not be there.
+    """
+
+    override: Path
+
+    @property
+    def history(self) -> Path:
+        """The history's file."""
+        return self.override.with_name(HISTORY_FILE)
+
+    def read(self) -> Override:
+        """Gives what is released over the configuration now.
+
+        Raises:
+            InvalidSetting: the file cannot be read, or is not what commands write.
+        """
+        text = read_text(self.override)
+        if text is None:
+            return Override()
+        try:
+            return parse_override(text)
+        except InvalidSetting as wrong:
+            allowed = f"{wrong.allowed}; mend the file, or take it away to go back to the configuration"
+            raise InvalidSetting(field=f"{self.override}: {wrong.field}", value=wrong.value, allowed=allowed) from None
+
+    def read_history(self) -> History:
+        """Gives the history, also what a writer that died could not write any more.
+
+        Raises:
+            InvalidSetting: a file cannot be read.
+        """
+        return read_history(self.history).with_missing(self.read().changes.values())
+
+    def change(
+        self,
+        name: str,
+        configured: Release | None,
+        how: Callable[[Release | None, Author], Changed],
+        *,
+        who: str,
+        why: str | None = None,
+        dry_run: bool = False,
+        seconds: float = LOCK_SECONDS,
+    ) -> Changed:
+        """Changes the release of one prompt.
+
+        Args:
+            name: the prompt's name.
+            configured: its release in the configuration, which counts where the override file has none.
+            how: gives the new release; called once the file is locked, with what is released then.
+            who: who changes it.
+            why: the reason, or None.
+            dry_run: tells what would be changed, takes no lock and writes nothing.
+            seconds: how long to wait for another writer.
+
+        Returns:
+            The release, and its change or None.
+
+        Raises:
+            InvalidSetting: out of `how`, or a file cannot be read or written; nothing is changed then.
+        """
+        if dry_run:
+            return how(self.read().releases.get(name, configured), Author(who=who, when=now(), why=why))
+        with locked(self.override, seconds=seconds):
+            override = self.read()
+            add_changes(self.history, read_history(self.history).missing(override.changes.values()))
+            changed = how(override.releases.get(name, configured), Author(who=who, when=now(), why=why))
+            if changed.change is not None:
+                replace_text(self.override, dump_override(_with(override, changed.release, changed.change)))
+                add_changes(self.history, [changed.change])
+        return changed
+
+
+def _with(override: Override, release: Release, change: Change) -> Override:
+    return Override(
+        releases={**override.releases, release.name: release}, changes={**override.changes, release.name: change}
+    )
