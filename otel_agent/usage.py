@@ -169,6 +169,7 @@ class RunStarted(NamedTuple):
     prompt_id: str | None
     limits: Mapping[str, LimitUse]
     mode: str
+    variant: str | None = None
 
 
 class CallStarted(NamedTuple):
@@ -205,6 +206,7 @@ class CallRecord(NamedTuple):
 class RunRecord(NamedTuple):
     """A run has ended: what listeners are told last.
 
+    `variant` is "active" or "canary" where its prompt was selected by name, else None.
     `limits` maps steps, tool_calls, seconds, tokens and usd (those set) to limit and use.
     """
 
@@ -221,6 +223,7 @@ class RunRecord(NamedTuple):
     own_usage: Usage
     limits: Mapping[str, LimitUse]
     denials: Mapping[str, int]
+    variant: str | None = None
 
 
 class Listener(Protocol):

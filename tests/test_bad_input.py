@@ -81,7 +81,7 @@ def clock_forward(value: Any) -> object:
 
 LIMITS = {"max_steps": COUNT, "max_tool_calls": COUNT, "max_tokens": COUNT, "max_repeats": COUNT, "max_usd": MONEY}
 LIMITS |= {"max_seconds": SECONDS, "max_calls_per_tool": CAPS}
-RUN = {"budget": [5, "a", {"max_steps": 1}, Budget, *ANY_TYPE], "prompt": [5, "support", *ANY_TYPE], "mode": CHOICE}
+RUN = {"budget": [5, "a", {"max_steps": 1}, Budget, *ANY_TYPE], "prompt": [5, "support:v13", *ANY_TYPE], "mode": CHOICE}
 RUN |= dict.fromkeys(("conversation_id", "user_id", "tenant"), TEXT) | {"attributes": ATTRIBUTES}
 LLM = {"provider": TEXT, "operation": [None, *TEXT], "estimated_input_tokens": COUNT, "max_output_tokens": POSITIVE}
 LLM |= {"parameters": MAPPING, "attributes": ATTRIBUTES}

@@ -11,13 +11,24 @@ from otel_agent.prompts.override import Change, Override, dump_change, dump_over
 from otel_agent.prompts.prompt import Prompt, build_system_prompt, prompt_id
 from otel_agent.prompts.registry import Ref, Registry, parse_ref, version_order
 from otel_agent.prompts.release import Canary, Release, bucket, releases
-from otel_agent.prompts.selection import NOBODY, Audience, PromptInfo, Selected, Selector, choose, roles
+from otel_agent.prompts.selection import (
+    NOBODY,
+    Audience,
+    Offer,
+    PromptInfo,
+    Selected,
+    Selector,
+    choose,
+    only_version,
+    roles,
+)
 
 __all__ = [
     "NOBODY",
     "Audience",
     "Canary",
     "Change",
+    "Offer",
     "Override",
     "Prompt",
     "PromptInfo",
@@ -31,6 +42,7 @@ __all__ = [
     "choose",
     "dump_change",
     "dump_override",
+    "only_version",
     "parse_change",
     "parse_override",
     "parse_ref",

@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from otel_agent import checks
-from otel_agent.prompts.registry import Ref, parse_ref
+from otel_agent.prompts.registry import parse_ref
 from otel_agent.stop import InvalidSetting
 
 __all__ = ["BUCKETS", "UNITS", "Canary", "Percent", "Release", "bucket", "releases"]
@@ -102,6 +102,8 @@ class Release:
         active: the version that runs get, as `name:version` or `name:version:hash`.
         rollback: the one to go back to, likewise, or None.
         canary: the version that is tried beside it, or None.
+        candidate: the canary's version as `name:version`, or None where none runs.
+        salt: what the buckets of its canary are drawn with.
 
     Raises:
         InvalidSetting: a value can never work, or is of another prompt.
@@ -111,6 +113,8 @@ class Release:
     active: str
     rollback: str | None = None
     canary: Canary | None = None
+    candidate: str | None = field(init=False, repr=False, compare=False)
+    salt: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         checks.text("Release.name", self.name, without=":")
@@ -119,20 +123,13 @@ class Release:
             self._check("Release.rollback", self.rollback)
         if self.canary is not None:
             checks.instance_of("Release.canary", self.canary, Canary, "a Canary or None")
+        tried, salt = (None, None) if self.canary is None else (self.canary.version, self.canary.salt)
+        object.__setattr__(self, "candidate", None if tried is None else f"{self.name}:{tried}")
+        object.__setattr__(self, "salt", salt or self.name)
 
     def _check(self, where: str, value: object) -> None:
         if parse_ref(where, value).name != self.name:
             raise InvalidSetting(field=where, value=value, allowed=f"a version of {self.name}, such as {self.name}:v1")
-
-    @property
-    def candidate(self) -> str | None:
-        """The version that is tried, as `name:version`, or None where no canary runs."""
-        return None if self.canary is None else str(Ref(self.name, self.canary.version))
-
-    @property
-    def salt(self) -> str:
-        """What the buckets of its canary are drawn with."""
-        return (self.canary.salt if self.canary is not None else None) or self.name
 
 
 def releases(

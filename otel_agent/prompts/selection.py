@@ -10,9 +10,23 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, Protocol
 
 from otel_agent.prompts.prompt import Prompt
+from otel_agent.prompts.registry import Registry
 from otel_agent.prompts.release import Canary, Release, bucket
 
-__all__ = ["NOBODY", "Audience", "PromptInfo", "Role", "Selected", "Selector", "Source", "Variant", "choose", "roles"]
+__all__ = [
+    "NOBODY",
+    "Audience",
+    "Offer",
+    "PromptInfo",
+    "Role",
+    "Selected",
+    "Selector",
+    "Source",
+    "Variant",
+    "choose",
+    "only_version",
+    "roles",
+]
 
 Variant = Literal["active", "canary"]
 Role = Literal["baseline", "candidate"]
@@ -51,11 +65,6 @@ class PromptInfo(NamedTuple):
 class Selector(Protocol):
     """Whoever knows the releases of this process."""
 
-    @property
-    def require_prompt(self) -> bool:
-        """Whether a run without a prompt is refused."""
-        ...
-
     def select(self, name: str, audience: Audience, /) -> Selected:
         """Gives the prompt that a run gets.
 
@@ -71,9 +80,9 @@ class Selector(Protocol):
 
 def choose(release: Release, audience: Audience) -> tuple[str, Variant]:
     """Gives the version that an audience gets, as `name:version`, and as which variant."""
-    canary = release.canary
-    if canary is not None and _included(canary, release.salt, audience):
-        return f"{release.name}:{canary.version}", "canary"
+    canary, candidate = release.canary, release.candidate
+    if canary is not None and candidate is not None and _included(canary, release.salt, audience):
+        return candidate, "canary"
     return release.active, "active"
 
 
@@ -97,3 +106,45 @@ def roles(release: Release) -> tuple[tuple[str, Role], ...]:
     if release.rollback not in (None, release.active):
         return (release.rollback, "baseline"), (release.active, "candidate")
     return ((release.active, "candidate"),)
+
+
+class Offer(NamedTuple):
+    """What one name stands for now: its release, who decided it, and the prompts; None for a version without a text."""
+
+    release: Release
+    origin: Source
+    active: Selected | None
+    canary: Selected | None
+
+    @classmethod
+    def of(cls, release: Release, registry: Registry, origin: Source, told: Source | None = None) -> Offer:
+        """Finds the texts of a release.
+
+        Args:
+            release: the release.
+            registry: the texts that there are.
+            origin: what decided it.
+            told: what is said to have decided it, where that differs.
+        """
+        source = origin if told is None else told
+        active, candidate = _found(registry, release.active), _found(registry, release.candidate)
+        return cls(
+            release,
+            origin,
+            None if active is None else Selected(active, "active", source),
+            None if candidate is None else Selected(candidate, "canary", source),
+        )
+
+    def select(self, audience: Audience) -> Selected | None:
+        """Gives the prompt that an audience gets, or None where that version has no text."""
+        return self.active if choose(self.release, audience)[1] == "active" else self.canary
+
+
+def _found(registry: Registry, ref: str | None) -> Prompt | None:
+    return registry.get(ref) if ref is not None and ref in registry else None
+
+
+def only_version(registry: Registry, name: str) -> Release | None:
+    """Gives the release of a prompt that has one version and needs nobody to say which, or None."""
+    versions = registry.versions(name)
+    return Release(name=name, active=f"{name}:{versions[0]}") if len(versions) == 1 else None

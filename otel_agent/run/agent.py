@@ -22,6 +22,7 @@ from otel_agent.prompts import Prompt
 from otel_agent.run import arguments as given
 from otel_agent.run.border import end_open_runs, end_run
 from otel_agent.run.calls import first_line, fn_name, refused_span
+from otel_agent.run.choice import choose_prompt
 from otel_agent.run.drive import BoundWrapped, Instead, Verb, Wrapped, drive, kind_of, own_parameter, through
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.interrupt import arm, disarm
@@ -42,7 +43,7 @@ class _Asked:
     """What the user asked of a run."""
 
     name: str | None = None
-    prompt: Prompt | None = None
+    prompt: Prompt | str | None = None
     budget: Budget = given.NO_BUDGET
     mode: str | None = None
     conversation_id: str | None = None
@@ -92,11 +93,14 @@ class AgentVerb(Verb[Run]):
         if parent is not None and parent.account.closed:
             parent = None
         mode = asked.mode or config.MODE.get()
+        audience = asked.conversation_id, asked.user_id, asked.tenant
+        prompt, variant = choose_prompt(asked.prompt, audience, parent, mode)
         if config.THREADS.get():
             ctx.carry_into_threads()
         run = Run(
             agent=asked.name or DEFAULT_NAME,
-            prompt=asked.prompt,
+            prompt=prompt,
+            variant=variant,
             budget=asked.budget,
             mode=mode,
             parent=parent,
@@ -151,6 +155,8 @@ class AgentVerb(Verb[Run]):
             found[semconv.PROMPT_HASH] = run.prompt.hash
             found[semconv.GEN_AI_PROMPT_NAME] = run.prompt.name
             found[semconv.GEN_AI_PROMPT_VERSION] = run.prompt.version
+        if run.variant is not None:
+            found[semconv.PROMPT_VARIANT] = run.variant
         for name, use in run.limit_uses().items():
             found[semconv.BUDGET[name].limit] = plain(use.limit)
         return found
@@ -212,12 +218,12 @@ def _enter(parent: Run, run: Run) -> None:
 def _announce(run: Run) -> None:
     limits = run.limit_uses()
     fields = {semconv.BUDGET[name].limit: plain(use.limit) for name, use in limits.items()}
-    run.event(semconv.RUN_STARTED, {**fields, semconv.BUDGET_MODE: run.mode})
+    run.event(semconv.RUN_STARTED, {**fields, semconv.BUDGET_MODE: run.mode, semconv.PROMPT_VARIANT: run.variant})
     if run.pipeline.instruments is not None:
-        run.pipeline.instruments.run_started(run.agent, run.prompt_id)
+        run.pipeline.instruments.run_started(run.agent, run.prompt_id, run.variant)
     if heard.listeners:
         parent_id = run.parent.id if run.parent is not None else None
-        tell(_run_started, RunStarted(run.id, parent_id, run.agent, run.prompt_id, limits, run.mode))
+        tell(_run_started, RunStarted(run.id, parent_id, run.agent, run.prompt_id, limits, run.mode, run.variant))
 
 
 def _run_started(listener: Listener) -> Any:

@@ -53,13 +53,13 @@ def _travels(item: Any) -> bool:
     return not isinstance(item, int) or -(2**63) <= item < 2**63
 
 
-def prompt(field: str, value: object) -> Prompt | None:
-    """Checks a `Prompt`, or the name of a registered one."""
+def prompt(field: str, value: object) -> Prompt | str | None:
+    """Checks a `Prompt`, or a name; whether one is registered under it is asked when a run opens."""
     if value is None or isinstance(value, Prompt):
         return value
     if isinstance(value, str):
-        raise InvalidSetting(field=field, value=value, allowed="a Prompt; no prompt is registered under a name")
-    raise InvalidSetting(field=field, value=value, allowed="a Prompt or None")
+        return checks.text(field, value, without=":")
+    raise InvalidSetting(field=field, value=value, allowed="a Prompt, the name of a registered one, or None")
 
 
 def budget(field: str, value: object) -> Budget:

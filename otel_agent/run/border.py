@@ -64,6 +64,7 @@ def end_run(run: Run, exc: BaseException | None, output: Any) -> BaseException |
         own_usage=own,
         limits=limits,
         denials=run.denials,
+        variant=run.variant,
     )
     run.finish(_result(record, end, output))
     if not run.copied:

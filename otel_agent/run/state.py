@@ -118,6 +118,7 @@ class Run(RunFrame):
         id: 32 hex digits.
         agent: the agent's name.
         prompt: the prompt it uses, or None.
+        variant: as what that was selected, "active" or "canary"; None where it was given, or there is none.
         mode: "enforce" or "observe".
         conversation_id: as given, or None.
         user_id: as given, or None.
@@ -148,6 +149,7 @@ class Run(RunFrame):
         "timer",
         "tool_attributes",
         "user_id",
+        "variant",
     )
 
     def __init__(
@@ -155,6 +157,7 @@ class Run(RunFrame):
         *,
         agent: str,
         prompt: Prompt | None,
+        variant: str | None = None,
         budget: Budget,
         mode: str,
         parent: Run | None,
@@ -166,6 +169,7 @@ class Run(RunFrame):
         self.id = ctx.new_id()
         self.agent = agent
         self.prompt = prompt
+        self.variant = variant
         self.mode = mode
         self.parent = parent
         self.pipeline = pipeline

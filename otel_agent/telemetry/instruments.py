@@ -12,11 +12,12 @@ from typing import Any
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
 from otel_agent import semconv
+from otel_agent.prompts import PromptInfo
 from otel_agent.semconv import Metric
 from otel_agent.telemetry.guard import broken
 from otel_agent.usage import LimitUse, RunRecord
 
-__all__ = ["Instruments", "watch_open_runs"]
+__all__ = ["Instruments", "watch_open_runs", "watch_prompts"]
 
 Labels = dict[str, Any]
 
@@ -27,6 +28,31 @@ _watchers: list[Callable[[], Mapping[str, float]]] = []
 def watch_open_runs(ages: Callable[[], Mapping[str, float]]) -> None:
     """Names the function that tells the age of the oldest open run of each agent, in seconds."""
     _watchers[:] = [ages]
+
+
+_prompts: list[Callable[[], Iterable[PromptInfo]]] = []
+
+
+def watch_prompts(infos: Callable[[], Iterable[PromptInfo]]) -> None:
+    """Names the function that tells which prompts are in use."""
+    _prompts[:] = [infos]
+
+
+def _in_use(options: CallbackOptions) -> Iterable[Observation]:
+    try:
+        return [Observation(1, _info_labels(info)) for infos in _prompts for info in infos()]
+    except Exception as exc:
+        broken("observing the prompts", exc)
+        return []
+
+
+def _info_labels(info: PromptInfo) -> Labels:
+    return {
+        semconv.PROMPT_NAME: info.name,
+        semconv.PROMPT_ID: info.id,
+        semconv.PROMPT_VERSION: info.version,
+        semconv.PROMPT_ROLE: info.role,
+    }
 
 
 def _oldest(options: CallbackOptions) -> Iterable[Observation]:
@@ -49,6 +75,9 @@ class Instruments:
         meter.create_observable_gauge(
             semconv.RUN_OLDEST_AGE.name, [_oldest], semconv.RUN_OLDEST_AGE.unit, semconv.RUN_OLDEST_AGE.about
         )
+        meter.create_observable_gauge(
+            semconv.PROMPT_INFO.name, [_in_use], semconv.PROMPT_INFO.unit, semconv.PROMPT_INFO.about
+        )
         self._duration = _histogram(meter, semconv.RUN_DURATION)
         self._tokens = _histogram(meter, semconv.RUN_TOKENS)
         self._steps = _histogram(meter, semconv.RUN_STEPS)
@@ -61,15 +90,16 @@ class Instruments:
         self._tool_duration = _histogram(meter, semconv.TOOL_DURATION)
         self._inference_duration = _histogram(meter, semconv.INFERENCE_DURATION)
         self._usage = {key: _counter(meter, metric) for key, metric in semconv.USAGE_COUNTS.items()}
-        self._known: set[tuple[str, str | None]] = set()
+        self._known: set[tuple[str, str | None, str | None]] = set()
 
-    def run_started(self, agent: str, prompt_id: str | None) -> None:
+    def run_started(self, agent: str, prompt_id: str | None, variant: str | None = None) -> None:
         """Counts an open run; the first of its kind also writes zeros, so that a rate sees the first run end."""
         try:
             self._active.add(1, {semconv.AGENT_NAME: agent})
-            if (agent, prompt_id) not in self._known and len(self._known) < 1000:
-                self._known.add((agent, prompt_id))
-                self._zero(_labels(agent, prompt_id))
+            kind = agent, prompt_id, variant
+            if kind not in self._known and len(self._known) < 1000:
+                self._known.add(kind)
+                self._zero(_labels(*kind))
         except Exception as exc:
             broken("recording metrics", exc)
 
@@ -79,7 +109,7 @@ class Instruments:
     def run_ended(self, run: RunRecord) -> None:
         """Records a run's totals, once each."""
         try:
-            self._run_totals(run, _labels(run.agent, run.prompt_id))
+            self._run_totals(run, _labels(run.agent, run.prompt_id, run.variant))
             self._conventions(run)
         except Exception as exc:
             broken("recording metrics", exc)
@@ -147,10 +177,12 @@ class Instruments:
             broken("recording metrics", exc)
 
 
-def _labels(agent: str, prompt_id: str | None) -> Labels:
+def _labels(agent: str, prompt_id: str | None, variant: str | None = None) -> Labels:
     labels: Labels = {semconv.AGENT_NAME: agent}
     if prompt_id is not None:
         labels[semconv.PROMPT_ID] = prompt_id
+    if variant is not None:
+        labels[semconv.PROMPT_VARIANT] = variant
     return labels
 
 

@@ -91,5 +91,8 @@ def test_a_run_pins_the_prompt_it_is_given() -> None:
 
 
 def test_a_run_says_so_where_no_prompt_of_a_name_is_registered() -> None:
-    with pytest.raises(InvalidSetting, match=r"agent_run\.prompt = 'support'.*no prompt is registered"):
-        agent_run(prompt="support")
+    asked = agent_run(prompt="support")  # a decorator may stand above configure()
+    with pytest.raises(InvalidSetting, match=r"agent_run\.prompt = 'support'.*no prompt is registered"), asked:
+        pass
+    with pytest.raises(InvalidSetting, match=r"agent_run\.prompt"):
+        agent_run(prompt="support:v13")

@@ -9,7 +9,7 @@ from otel_agent import semconv
 from otel_agent.semconv import Metric
 
 PAGE = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text("utf-8")
-LATER = {"otel_agent.kill_switch.active", "otel_agent.prompt.info"}
+LATER = {"otel_agent.kill_switch.active"}
 """Metrics whose rooms are not built yet."""
 
 

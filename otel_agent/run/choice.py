@@ -1,0 +1,93 @@
+"""Which prompt a run uses: the one it was given, or what the releases of this process say of a name.
+
+Decides for whom a run is: what the run itself was not told, the nearest run above it was. Knows the releases only by
+the port `Selector`.
+"""
+
+from __future__ import annotations
+
+from otel_agent import config
+from otel_agent.prompts import Audience, Prompt, PromptInfo, Selector
+from otel_agent.prompts.selection import Variant
+from otel_agent.run.state import Run
+from otel_agent.stop import InvalidSetting
+from otel_agent.telemetry.guard import warn_once
+from otel_agent.telemetry.instruments import watch_prompts
+
+__all__ = ["choose_prompt", "use_prompts"]
+
+FIELD = "agent_run.prompt"
+
+
+class _Using:
+    """The releases of this process."""
+
+    __slots__ = ("environment", "selector")
+
+    def __init__(self) -> None:
+        self.selector: Selector | None = None
+        self.environment: str | None = None
+
+
+_using = _Using()
+
+
+def use_prompts(selector: Selector | None, *, environment: str | None = None) -> None:
+    """Makes runs select their prompts by name here.
+
+    Args:
+        selector: who knows the releases; None for nobody.
+        environment: what this process runs in, such as "production", for canaries of some environments only.
+    """
+    _using.selector, _using.environment = selector, environment
+
+
+def choose_prompt(
+    asked: Prompt | str | None, own: tuple[str | None, str | None, str | None], parent: Run | None, mode: str
+) -> tuple[Prompt | None, Variant | None]:
+    """Gives the prompt of a run that opens, and as which variant.
+
+    Args:
+        asked: a prompt, which is taken as it is; the name of one; or None for no prompt.
+        own: conversation, user and tenant as the run was given them.
+        parent: the run above.
+        mode: "enforce" or "observe".
+
+    Raises:
+        InvalidSetting: nothing can be selected under the name, or every run must have a prompt and this one has none.
+    """
+    selector = _using.selector
+    if isinstance(asked, Prompt):
+        return asked, None
+    if asked is not None:
+        if selector is None:
+            raise InvalidSetting(field=FIELD, value=asked, allowed="a Prompt; no prompt is registered under a name")
+        found = selector.select(asked, _audience(own, parent))
+        return found.prompt, found.variant
+    if config.REQUIRE_PROMPT_ID.get():
+        _refuse(mode)
+    return None, None
+
+
+def _refuse(mode: str) -> None:
+    refusal = InvalidSetting(field=FIELD, value=None, allowed="given: prompts.require_prompt_id is true")
+    if mode != "observe":
+        raise refusal
+    warn_once("require_prompt_id", "%s; in observe mode the run goes on", refusal)
+
+
+def _audience(own: tuple[str | None, str | None, str | None], parent: Run | None) -> Audience:
+    conversation, user, tenant = own
+    while parent is not None and None in (conversation, user, tenant):
+        conversation = parent.conversation_id if conversation is None else conversation
+        user = parent.user_id if user is None else user
+        tenant = parent.tenant if tenant is None else tenant
+        parent = parent.parent
+    return Audience(conversation, user, tenant, _using.environment)
+
+
+def _infos() -> list[PromptInfo]:
+    return [] if _using.selector is None else list(_using.selector.infos())
+
+
+watch_prompts(_infos)
