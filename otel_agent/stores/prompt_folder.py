@@ -1,0 +1,127 @@
+"""The prompt folder: `<name>/<version>.md`, each with a text and maybe a front matter that says whose it is.
+
+    ---
+    owner: support-team
+    description: Cites its sources.
+    ---
+    Answer using KB. Cite tool results.
+
+The text is what stands behind the front matter, with CRLF as LF and without its last line break.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from otel_agent import checks
+from otel_agent.prompts import Prompt
+from otel_agent.stop import InvalidSetting
+from otel_agent.stores.files import read_text
+
+__all__ = ["PromptFile", "parse_prompt_file", "read_prompt_folder"]
+
+SUFFIX = ".md"
+FENCE = "---"
+KEYS = ("owner", "description")
+_LONGEST_KEY_TEXT = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptFile:
+    """One file of the folder.
+
+    Attributes:
+        prompt: the prompt.
+        path: where it stands.
+        owner: whose it is, or None.
+        description: what it is for, or None.
+    """
+
+    prompt: Prompt
+    path: Path
+    owner: str | None = None
+    description: str | None = None
+
+
+def read_prompt_folder(folder: Path) -> list[PromptFile]:
+    """Reads every `<name>/<version>.md`, sorted by path; what starts with a dot is left alone.
+
+    Raises:
+        InvalidSetting: the folder or a file cannot be read, or a file holds what it must not; the field names it.
+    """
+    return [
+        parse_prompt_file(path, read_text(path) or "")
+        for name in _inside(folder)
+        if name.is_dir()
+        for path in _versions(Path(name.path))
+    ]
+
+
+def _versions(folder: Path) -> Iterator[Path]:
+    return (Path(entry.path) for entry in _inside(folder) if entry.name.endswith(SUFFIX) and entry.is_file())
+
+
+def _inside(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as failed:
+        reason = failed.strerror or type(failed).__name__
+        raise InvalidSetting(field=str(folder), value=reason, allowed="a folder that can be read") from None
+    return sorted(found, key=lambda entry: entry.name)
+
+
+def parse_prompt_file(path: Path, text: str) -> PromptFile:
+    """Reads one prompt out of a file's text.
+
+    Args:
+        path: `<name>/<version>.md`, which names the prompt.
+        text: what stands in it.
+
+    Raises:
+        InvalidSetting: it has a front matter that is none, or no text.
+    """
+    about, body = _split(path, text.removeprefix("\ufeff").replace("\r\n", "\n"))
+    try:
+        prompt = Prompt(path.parent.name, path.name.removesuffix(SUFFIX), body.removesuffix("\n"))
+    except InvalidSetting as wrong:
+        raise InvalidSetting(field=f"{path}: {wrong.field}", value=wrong.value, allowed=wrong.allowed) from None
+    return PromptFile(prompt=prompt, path=path, **about)
+
+
+def _split(path: Path, text: str) -> tuple[dict[str, str], str]:
+    if not text.startswith(f"{FENCE}\n"):
+        return {}, text
+    head, fence, body = text.removeprefix(FENCE).partition(f"\n{FENCE}\n")
+    if not fence:
+        allowed = f"ended by a line {FENCE!r}, as it is begun by one"
+        raise InvalidSetting(field=f"{path}: front matter", value=None, allowed=allowed)
+    return _about(path, head), body
+
+
+def _about(path: Path, head: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in _mapping(path, head).items():
+        if key not in KEYS:
+            allowed = f"one of the keys {', '.join(KEYS)}{checks.nearest(key, KEYS)}"
+            raise InvalidSetting(field=f"{path}: front matter", value=key, allowed=allowed)
+        found[key] = checks.text(f"{path}: {key}", value, longest=_LONGEST_KEY_TEXT)
+    return found
+
+
+def _mapping(path: Path, head: str) -> Mapping[Any, Any]:
+    import yaml  # only where there is a front matter
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        found: Any = yaml.load(head, Loader=loader)  # noqa: S506 - both are safe loaders
+    except yaml.YAMLError as wrong:
+        mark = getattr(wrong, "problem_mark", None)
+        line = f"line {mark.line + 1}" if mark is not None else "front matter"
+        problem = getattr(wrong, "problem", None) or "it is none"
+        raise InvalidSetting(field=f"{path}: {line}", value=None, allowed=f"YAML ({problem})") from None
+    return {} if found is None else checks.mapping(f"{path}: front matter", found, "a mapping of keys to texts")

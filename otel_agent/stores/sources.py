@@ -1,0 +1,125 @@
+"""Where the prompts of a process come from: texts of code, folder and configuration as one namespace, and releases.
+
+Decides nothing of a selection. A text that changed under a version that the lock records is refused here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from otel_agent.config.values import Config
+from otel_agent.prompts import Prompt, Registry, Release, parse_ref, releases
+from otel_agent.stop import InvalidSetting
+from otel_agent.stores.flags import Flags, OpenFeatureFlags
+from otel_agent.stores.prompt_folder import read_prompt_folder
+from otel_agent.stores.prompt_lock import LOCK_FILE, check_lock, read_lock
+from otel_agent.stores.release_writer import OVERRIDE_FILE
+
+__all__ = ["PROMPT_FOLDER", "Sources", "forced_releases", "sources_of", "variable_of"]
+
+PROMPT_FOLDER = "prompts"
+
+_PREFIX = "OTEL_AGENT_PROMPT_"  # and the prompt's name, as in OTEL_AGENT_PROMPT_SUPPORT
+
+
+def variable_of(name: str) -> str:
+    """Gives the environment variable that sets a prompt's version, such as OTEL_AGENT_PROMPT_SUPPORT."""
+    return _PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def forced_releases(environ: Mapping[str, str], registry: Registry) -> dict[str, Release]:
+    """Gives the versions that the environment sets, by prompt name.
+
+    Raises:
+        InvalidSetting: a variable names no version that has a text, or one of another prompt.
+    """
+    found: dict[str, Release] = {}
+    for variable, value in environ.items():
+        if variable.startswith(_PREFIX) and value.strip():
+            ref = parse_ref(variable, value.strip())
+            registry.get(ref, field=variable)
+            if variable_of(ref.name) != variable:
+                raise InvalidSetting(field=variable, value=value, allowed=f"set as {variable_of(ref.name)}")
+            found[ref.name] = Release(name=ref.name, active=str(ref))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where the prompts of a process come from.
+
+    Attributes:
+        prompts: those in code.
+        texts: texts of the configuration, by name and version.
+        folder: the prompt folder, or None for none.
+        folder_expected: whether the folder must be there.
+        lock: the lock file, which need not be there, or None for none.
+        releases: those of the configuration, by prompt name.
+        override: the override file, which need not be there, or None for none.
+        flags: asked before the configuration, or None.
+        key: the file or folder under which what is good is kept; None keeps nothing.
+    """
+
+    prompts: tuple[Prompt, ...] = ()
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]], repr=False)
+    folder: Path | None = None
+    folder_expected: bool = True
+    lock: Path | None = None
+    releases: Mapping[str, Release] = field(default_factory=dict[str, Release])
+    override: Path | None = None
+    flags: Flags | None = None
+    key: Path | None = None
+
+    def filed(self) -> tuple[Prompt, ...]:
+        """Gives the prompts of the folder, as it is now.
+
+        Raises:
+            InvalidSetting: the folder cannot be read, or a file holds what it must not.
+        """
+        if self.folder is None or (not self.folder_expected and not self.folder.exists()):
+            return ()
+        return tuple(file.prompt for file in read_prompt_folder(self.folder))
+
+    def registry(self, filed: Iterable[Prompt] | None = None) -> Registry:
+        """Gives all prompts in one namespace, each with the text that the lock records.
+
+        Args:
+            filed: the prompts of the folder, or None to read it.
+
+        Raises:
+            InvalidSetting: two texts stand under one name and version, a text changed under a version that is
+                recorded, or a file cannot be read.
+        """
+        written = (Prompt(name, version, text) for name, texts in self.texts.items() for version, text in texts.items())
+        found = Registry((*self.prompts, *written, *(self.filed() if filed is None else filed)))
+        lock = None if self.lock is None else read_lock(self.lock)
+        if lock is not None:
+            check_lock(lock, found)
+        return found
+
+
+def sources_of(config: Config, prompts: Iterable[Prompt] = ()) -> Sources:
+    """Gives the sources that a configuration names.
+
+    Args:
+        config: the configuration.
+        prompts: those in code, in one namespace with all others.
+
+    Raises:
+        InvalidSetting: the releases contradict each other, or OpenFeature is asked for and not installed.
+    """
+    section, base = config.prompts, config.folder
+    return Sources(
+        prompts=tuple(prompts),
+        texts=section.texts,
+        folder=section.folder or base / PROMPT_FOLDER,
+        folder_expected=section.folder is not None,
+        lock=base / LOCK_FILE,
+        releases=releases(section.active, section.rollback, section.canary),
+        override=section.override or base / OVERRIDE_FILE,
+        flags=OpenFeatureFlags() if section.source == "openfeature" else None,
+        key=config.file or base,
+    )
