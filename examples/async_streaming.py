@@ -28,7 +28,7 @@ async def ask(client: openai.AsyncOpenAI, question: str) -> Any:
     )
 
 
-@agent_run("stream-bot", budget=Budget(max_steps=3, max_seconds=1))
+@agent_run("stream-bot", budget=Budget(max_steps=3, max_seconds=3))
 async def answer(client: openai.AsyncOpenAI, question: str) -> str:
     """Collects the pieces."""
     text = ""
@@ -39,7 +39,7 @@ async def answer(client: openai.AsyncOpenAI, question: str) -> str:
 
 async def main() -> None:
     configure(service_name="async-streaming")
-    fast, slow = Reply(text=TEXT), Reply(text=TEXT, chunk_delay=0.5)
+    fast, slow = Reply(text=TEXT), Reply(text=TEXT, chunk_delay=1)
     with ScriptedModelServer([fast, slow]) as server:
         async with client_of(server) as client:
             for name in ("fast", "slow"):

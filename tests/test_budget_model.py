@@ -626,7 +626,7 @@ class Accounts(RuleBasedStateMachine):
 Accounts.TestCase.settings = settings(
     max_examples=300, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestAccounts = Accounts.TestCase
+TestAccounts = pytest.mark.timeout(900)(Accounts.TestCase)  # 15,000 steps: long where the machine has other work
 
 
 def test_a_cap_that_is_set_while_the_run_is_open_holds_from_then_on() -> None:

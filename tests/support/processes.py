@@ -41,11 +41,12 @@ def send(process: subprocess.Popen[str], number: int) -> None:
     process.send_signal(number)
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 30.0) -> tuple[int, str, str]:
+def ended(process: subprocess.Popen[str], seconds: float = 100.0) -> tuple[int, str, str]:
     """Waits for a program's end and gives its status, stdout and stderr."""
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
         process.kill()
+        process.communicate()  # its pipes are closed here, not in whichever test a collection comes by
         raise
     return process.returncode, out, err
