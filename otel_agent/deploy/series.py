@@ -12,9 +12,12 @@ from typing import Final
 
 from otel_agent.semconv import Metric
 
-__all__ = ["COLLECTOR", "bucket", "count", "counter", "gauge", "label", "total"]
+__all__ = ["COLLECTOR", "SPAN_SECONDS", "bucket", "count", "counter", "gauge", "label", "total"]
 
 _UNITS = {"s": "_seconds"}
+
+SPAN_SECONDS: Final = "traces_span_metrics_duration_seconds_bucket"
+"""The buckets that the collector makes of spans, before any sampling; each has a trace as its exemplar."""
 
 COLLECTOR: Final = frozenset(
     {
@@ -26,6 +29,7 @@ COLLECTOR: Final = frozenset(
         "otelcol_exporter_sent_spans_total",
         "otelcol_exporter_enqueue_failed_spans_total",
         "otelcol_process_memory_rss_bytes",
+        "otelcol_processor_tail_sampling_global_count_traces_sampled_total",
         "otelcol_process_uptime_seconds_total",
         "otelcol_receiver_accepted_metric_points_total",
         "otelcol_receiver_accepted_spans_total",
