@@ -7,6 +7,7 @@ the end.
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
@@ -17,17 +18,20 @@ from otel_agent import checks, semconv
 from otel_agent import config as settings
 from otel_agent import context as ctx
 from otel_agent.budget import Budget
-from otel_agent.pricing import Price
+from otel_agent.pricing import Price, PriceBook
 from otel_agent.run import current_run, price_book, use_prices
 from otel_agent.run.border import end_open_runs
 from otel_agent.run.collector import finish_late
+from otel_agent.run.defaults import use_budgets
 from otel_agent.run.exits import watch_exit
+from otel_agent.run.records import mark_records, stop_marking
 from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry import events, providers
 from otel_agent.telemetry.listeners import add_listener, remove_listener
 from otel_agent.telemetry.pipeline import current_pipeline
 
 if TYPE_CHECKING:
+    from otel_agent.config.values import Config
     from otel_agent.views.terminal import TerminalView
 
 __all__ = ["Logger", "configure", "flush", "shutdown"]
@@ -55,7 +59,7 @@ def configure(
     mode: Literal["enforce", "observe"] | None = None,
     prices: Mapping[str, Price] | None = None,
     fallback_price: Price | None = None,
-    config: None = None,
+    config: str | os.PathLike[str] | Config | None = None,
     history: None = None,
 ) -> None:
     """Sets up this process; a second call changes nothing.
@@ -74,30 +78,46 @@ def configure(
         mode: "observe" counts and reports, and stops nothing.
         prices: your own prices, by "model" or "provider/model".
         fallback_price: the price of every model that has none.
-        config: reserved for the configuration file; only None for now.
+        config: a file, or a `Config`; None takes the file that OTEL_AGENT_CONFIG names, else `otel-agent.yaml` in the
+            working directory where there is one.
         history: reserved for the run history; only None for now.
 
     Raises:
-        InvalidSetting: an argument or a variable of ours can never work; nothing has changed then.
+        InvalidSetting: an argument, a variable of ours or a part of the file can never work, and of a file all that
+            is wrong is told; nothing has changed then.
     """
-    _check_reserved(config, history)
+    _check_reserved(history)
     _check_choices(console, threads, mode)
-    book = price_book(prices, fallback_price)
+    price_book(prices, fallback_price)
+    from otel_agent.config import current as configured  # its values take 5 ms to load
+
+    given = configured.checked("configure.config", config)
     with _State.lock:
         if _State.configured:
             return
+        found = configured.current(given, field="configure.config")
+        book = _book(found, prices, fallback_price)
         installed = providers.install(service_name=service_name, endpoint=endpoint, protocol=protocol, headers=headers)
         _choose(console, threads, mode)
+        settings.take(configured.written(found))
         use_prices(book)
+        use_budgets(found.budgets.default, found.budgets.agents)
+        if settings.LOG_PROMPT_ID.get():
+            mark_records()
         _carry_and_show(installed.backend)
         watch_exit(end_open_runs, current_pipeline())
         _State.configured = True
 
 
-def _check_reserved(*reserved: object) -> None:
-    for field, value in zip(("configure.config", "configure.history"), reserved, strict=True):
-        if value is not None:
-            raise InvalidSetting(field=field, value=value, allowed="None: this version reads no such file")
+def _check_reserved(history: object) -> None:
+    if history is not None:
+        raise InvalidSetting(field="configure.history", value=history, allowed="None: this version keeps no history")
+
+
+def _book(found: Config, prices: Mapping[str, Price] | None, fallback_price: Price | None) -> PriceBook:
+    """Builds the price book: arguments go before the file, model by model."""
+    models = {**found.prices.models, **(prices or {})}
+    return price_book(models, found.prices.fallback if fallback_price is None else fallback_price)
 
 
 def _check_choices(console: object, threads: object, mode: object) -> None:
@@ -147,7 +167,9 @@ def shutdown(timeout: float | timedelta = SHUTDOWN_SECONDS) -> None:
     Args:
         timeout: seconds that it may take in all.
     """
-    providers.shutdown(checks.seconds("shutdown.timeout", timeout))
+    seconds = checks.seconds("shutdown.timeout", timeout)
+    stop_marking()
+    providers.shutdown(seconds)
     with _State.lock:
         view, _State.view = _State.view, None
     if view is not None:

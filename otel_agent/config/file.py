@@ -1,4 +1,4 @@
-"""`otel-agent.yaml`: where it is, what it says, and everything that is wrong with it at once.
+"""`otel-agent.yaml`: what it says, and everything that is wrong with it at once.
 
 Decides nothing about a single value: shapes do that. A file with a problem gives no configuration at all.
 """
@@ -6,32 +6,33 @@ Decides nothing about a single value: shapes do that. A file with a problem give
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from otel_agent.config.build import build, clashes
+from otel_agent.config.current import FILE_NAME, existing
+from otel_agent.config.declared import SECTIONS, SETTINGS
 from otel_agent.config.items import BROKEN, Item, Place
 from otel_agent.config.nodes import MOST_BYTES, compose
 from otel_agent.config.problems import InvalidFile, Problem
 from otel_agent.config.scalars import Text
-from otel_agent.config.settings import CONFIG, SETTINGS
 from otel_agent.config.shapes import Key, Section
 from otel_agent.config.values import Config
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["FILE_NAME", "ROOT", "find", "load", "loads", "read"]
+__all__ = ["ROOT", "load", "loads", "read"]
 
-FILE_NAME = "otel-agent.yaml"
 LATER = ("policy", "kill_switch", "stores")
 
 
 def _sections() -> dict[str, Key]:
     keys: dict[str, dict[str, Key]] = {}
     others: dict[str, Key] = {}
+    listed: dict[str, list[str]] = {}
     for setting in SETTINGS:
         section, dot, name = setting.name.partition(".")
+        listed.setdefault(section, []).append(name)
         if name.startswith("<"):
             others[section] = Key(setting.shape, setting.about)
             keys.setdefault(section, {})
@@ -39,7 +40,9 @@ def _sections() -> dict[str, Key]:
             keys.setdefault(section, {})[name] = Key(setting.shape, setting.about)
     names = Text("a name")
     return {
-        section: Key(Section(known, others=others.get(section), names=names, words=", ".join(known)), section)
+        section: Key(
+            Section(known, others=others.get(section), names=names, words=", ".join(listed[section])), SECTIONS[section]
+        )
         for section, known in keys.items()
     }
 
@@ -57,34 +60,6 @@ ROOT = Section(
     words="sections such as prompts and budgets",
 )
 """The shape of a whole file."""
-
-
-def find() -> Path | None:
-    """Gives the file that holds here: the one of OTEL_AGENT_CONFIG, else `otel-agent.yaml` in the working directory.
-
-    Raises:
-        InvalidSetting: the variable names no file.
-    """
-    named: Path | None = CONFIG.get()
-    if named is not None:
-        return existing(named, CONFIG.variable)
-    here = Path.cwd() / FILE_NAME
-    return here if here.is_file() else None
-
-
-def existing(path: Path, field: str) -> Path:
-    """Checks that a file is there and gives its absolute path.
-
-    Raises:
-        InvalidSetting: it is not, or is no plain file.
-    """
-    try:
-        mode = path.stat().st_mode
-    except OSError as wrong:
-        raise InvalidSetting(field=field, value=str(path), allowed=f"a file: {wrong.strerror}") from None
-    if not stat.S_ISREG(mode):
-        raise InvalidSetting(field=field, value=str(path), allowed="a plain file; this is none")
-    return path.absolute()
 
 
 def load(path: str | os.PathLike[str], *, field: str = "config") -> Config:

@@ -104,7 +104,7 @@ def _composed(text: str) -> yaml.Node | None:
         return loader.get_single_node()  # type: ignore[no-any-return]
     except yaml.reader.ReaderError as wrong:
         place = _place(text[: wrong.position])
-        raise _Unreadable(*place, f"the character U+{ord(str(wrong.character)):04X} is not allowed in YAML") from None
+        raise _Unreadable(*place, f"the character U+{wrong.character:04X} is not allowed in YAML") from None
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)

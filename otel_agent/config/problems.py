@@ -39,10 +39,9 @@ class Problem:
     kind: Kind
 
     def __str__(self) -> str:
-        place = f"{self.line}:{self.column}: {self.field}"
-        if self.kind != "value":
-            return f"{place}: {self.allowed}" if self.field else f"{place}{self.allowed}"
-        return f"{place}{'' if self.value is None else f' = {self.value}'}: must be {self.allowed}"
+        what = self.field if self.value is None else f"{self.field} = {self.value}"
+        said = f"must be {self.allowed}" if self.kind in ("value", "together") else self.allowed
+        return ": ".join(part for part in (f"{self.line}:{self.column}", what, said) if part)
 
     def as_json(self) -> dict[str, Any]:
         """Gives the problem as JSON has it."""
@@ -66,10 +65,9 @@ class InvalidFile(InvalidSetting):
 
     def __init__(self, *, file: str, problems: Iterable[Problem]) -> None:
         found = tuple(problems)
-        first = found[0]
-        super().__init__(field=first.field or file, value=first.value, allowed=first.allowed)
+        ValueError.__init__(self)
         self._set({"file": file, "problems": found})
-        self.field, self.value, self.allowed = first.field or file, first.value or "", first.allowed
+        self.field, self.value, self.allowed = found[0].field or file, found[0].value or "", found[0].allowed
 
     def __str__(self) -> str:
         lines = [f"{self.file}:{problem}" for problem in self.problems[:MOST_SHOWN]]

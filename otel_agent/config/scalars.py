@@ -64,15 +64,15 @@ class Text(Checked):
 class Ref(Checked):
     """A prompt's name and version, such as `support:v13`, and perhaps the short hash of its text."""
 
-    _PATTERN = re.compile(r"[^:]*[^:\s][^:]*:[^:]*[^:\s][^:]*(:[0-9a-f]{12})?")
+    _PATTERN = r"[^:]*[^:\s][^:]*:[^:]*[^:\s][^:]*(:[0-9a-f]{12})?"
     _ALLOWED = "a prompt's name and version, such as support:v13"
 
     def __init__(self) -> None:
         schema: Schema = {"type": "string", "maxLength": checks.LONGEST_TEXT, "not": {"pattern": f"[{_CONTROL}]"}}
-        super().__init__(self._ref, {**schema, "pattern": f"^{self._PATTERN.pattern}$"}, "`name:version`")
+        super().__init__(self._ref, {**schema, "pattern": f"^{self._PATTERN}$"}, "`name:version`")
 
     def _ref(self, field: str, value: object) -> str:
-        if isinstance(value, str) and self._PATTERN.fullmatch(value):
+        if isinstance(value, str) and re.fullmatch(self._PATTERN, value):
             return checks.text(field, value)
         raise InvalidSetting(field=field, value=value, allowed=self._ALLOWED)
 
@@ -136,14 +136,14 @@ class Money(Checked):
     """USD, as a number or as a text of digits; 0, or at least 0.000000001, so that it is a short decimal."""
 
     def __init__(self, most: int) -> None:
-        self._text = re.compile(rf"[0-9]{{1,{len(str(most)) - 1}}}(\.[0-9]{{1,9}})?")
+        self._text = rf"[0-9]{{1,{len(str(most)) - 1}}}(\.[0-9]{{1,9}})?"
         self._most = Decimal(most)
         number: Schema = {"type": "number", "minimum": float(SMALLEST_USD), "maximum": most}
-        text: Schema = {"type": "string", "pattern": f"^{self._text.pattern}$", "not": {"pattern": "\\n"}}
+        text: Schema = {"type": "string", "pattern": f"^{self._text}$", "not": {"pattern": "\\n"}}
         super().__init__(self._usd, {"anyOf": [number, {"const": 0}, text]}, "USD, such as `0.50`")
 
     def _usd(self, field: str, value: Any) -> Decimal:
-        if isinstance(value, str) and not self._text.fullmatch(value):
+        if isinstance(value, str) and not re.fullmatch(self._text, value):
             raise InvalidSetting(field=field, value=value, allowed=f"an amount of USD from 0 to {self._most:,}")
         usd = checks.usd(field, value, most=self._most)
         if 0 < usd < SMALLEST_USD:

@@ -15,6 +15,7 @@ import openai
 
 from otel_agent import InvalidSetting, configure, flush, shutdown
 from otel_agent.config import MODE
+from otel_agent.config.values import Config
 from otel_agent.demo.actions import ActionsName
 from otel_agent.demo.agent import SupportAgent
 from otel_agent.demo.backend import KEY, URL, Backend, BackendFailed, model_server
@@ -73,7 +74,7 @@ def run_demo(
 
 
 def _run_demo(scenarios: Sequence[Scenario], model: str, actions: ActionsName, keep: Path | None, show: Show) -> int:
-    configure(None if os.environ.get("OTEL_SERVICE_NAME") else SERVICE, mode="enforce")
+    configure(None if os.environ.get("OTEL_SERVICE_NAME") else SERVICE, mode="enforce", config=Config())
     with _knowledge(keep) as knowledge:
         player = Player(knowledge, show, model=model, actions=actions, exports_to=_exports_to())
         report = player.play(scenarios)

@@ -23,6 +23,7 @@ from otel_agent.run import arguments as given
 from otel_agent.run.border import end_open_runs, end_run
 from otel_agent.run.calls import first_line, fn_name, refused_span
 from otel_agent.run.choice import choose_prompt
+from otel_agent.run.defaults import default_budget
 from otel_agent.run.drive import BoundWrapped, Instead, Verb, Wrapped, drive, kind_of, own_parameter, through
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.interrupt import arm, disarm
@@ -44,7 +45,7 @@ class _Asked:
 
     name: str | None = None
     prompt: Prompt | str | None = None
-    budget: Budget = given.NO_BUDGET
+    budget: Budget | None = None
     mode: str | None = None
     conversation_id: str | None = None
     user_id: str | None = None
@@ -97,11 +98,13 @@ class AgentVerb(Verb[Run]):
         prompt, variant = choose_prompt(asked.prompt, audience, parent, mode)
         if config.THREADS.get():
             ctx.carry_into_threads()
+        agent = asked.name or DEFAULT_NAME
+        budget = default_budget(agent) if asked.budget is None else asked.budget
         run = Run(
-            agent=asked.name or DEFAULT_NAME,
+            agent=agent,
             prompt=prompt,
             variant=variant,
-            budget=asked.budget,
+            budget=budget,
             mode=mode,
             parent=parent,
             pipeline=current_pipeline(),
@@ -115,7 +118,7 @@ class AgentVerb(Verb[Run]):
         self._start(run, context)
         opened(run)
         watch_exit(end_open_runs, run.pipeline)
-        if asked.budget.interrupt is not None and run.mode != "observe" and _is_plain(wrapped):
+        if budget.interrupt is not None and run.mode != "observe" and _is_plain(wrapped):
             arm(run)
         return run
 
@@ -172,14 +175,14 @@ class AgentVerb(Verb[Run]):
         return frame.timer
 
     def last(self, frame: Run, result: Any) -> Any:
-        if self.asked.budget.interrupt is not None:
+        if frame.account.budget.interrupt is not None:
             disarm(frame)  # an alarm between two steps would interrupt the consumer
         return super().last(frame, result)
 
     # closing
 
     def close(self, frame: Run, exc: BaseException | None, result: Any) -> BaseException | None:
-        if self.asked.budget.interrupt is not None:
+        if frame.account.budget.interrupt is not None:
             disarm(frame)
         try:
             return end_run(frame, exc, result)

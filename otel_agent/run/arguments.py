@@ -62,9 +62,9 @@ def prompt(field: str, value: object) -> Prompt | str | None:
     raise InvalidSetting(field=field, value=value, allowed="a Prompt, the name of a registered one, or None")
 
 
-def budget(field: str, value: object) -> Budget:
-    """Checks a `Budget`, None being one without limits."""
-    return NO_BUDGET if value is None else checks.instance_of(field, value, Budget, "a Budget or None")
+def budget(field: str, value: object) -> Budget | None:
+    """Checks a `Budget`, or None for the one of the configuration."""
+    return None if value is None else checks.instance_of(field, value, Budget, "a Budget or None")
 
 
 def server(field: str, value: object) -> dict[str, Any]:

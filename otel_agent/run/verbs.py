@@ -147,7 +147,7 @@ def agent_run(
     Args:
         name: the agent's name; the function's own by default. `@agent_run` alone works too.
         prompt: the prompt that the run uses.
-        budget: its limits; None is no limit.
+        budget: its limits; None takes those of the configuration, `Budget()` none.
         mode: "observe" counts and reports and stops nothing; None leaves it to `OTEL_AGENT_MODE`.
         conversation_id: the conversation it belongs to.
         user_id: the user it works for; not on any span.

@@ -5,9 +5,16 @@ from __future__ import annotations
 import pytest
 
 from otel_agent import InvalidSetting, agent_run
-from otel_agent.config import CAPTURE_EXCEPTIONS, CONSOLE, HASH_KEY, MODE, SETTINGS, THREADS, Setting, check_environment
-
-VARIABLES = [setting for setting in SETTINGS if setting.variable]
+from otel_agent.config import (
+    CAPTURE_EXCEPTIONS,
+    CONSOLE,
+    HASH_KEY,
+    MODE,
+    THREADS,
+    VARIABLES,
+    Setting,
+    check_environment,
+)
 
 
 @pytest.fixture(autouse=True)

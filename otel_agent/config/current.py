@@ -1,0 +1,111 @@
+"""The configuration that holds in this process: a given one, or the file that is found, and the environment over it.
+
+Decides which file that is. Reads it by file.py, which is loaded only then: it needs YAML.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from otel_agent.config.settings import CONFIG, VARIABLES
+from otel_agent.config.values import Config
+from otel_agent.stop import InvalidSetting
+
+__all__ = ["FILE_NAME", "checked", "current", "existing", "find", "with_environment", "written"]
+
+FILE_NAME = "otel-agent.yaml"
+
+
+def checked(field: str, value: object) -> Config | Path | None:
+    """Checks what somebody gives as the configuration: a `Config`, a file's name, or None for the one that is found.
+
+    Raises:
+        InvalidSetting: it is none of these.
+    """
+    if value is None or isinstance(value, Config):
+        return value
+    if isinstance(value, (str, os.PathLike)) and isinstance(name := os.fspath(value), str) and name:
+        return Path(name)
+    raise InvalidSetting(field=field, value=value, allowed="a file's name, a Config, or None for otel-agent.yaml here")
+
+
+def current(given: Config | Path | None = None, *, field: str = "config") -> Config:
+    """Gives the configuration that holds: the one given or found, and the environment over it.
+
+    Args:
+        given: a configuration, a file, or None for the one that `find` finds; where there is none, all is default.
+        field: what names the file, for an error.
+
+    Raises:
+        InvalidSetting: a file that was named is not there, or cannot be read; or a variable can never work.
+        InvalidFile: the file has problems, all of which are told.
+    """
+    if isinstance(given, Config):
+        return with_environment(given)
+    file = find() if given is None else existing(given, field)
+    if file is None:
+        return with_environment(Config(said=frozenset()))
+    from otel_agent.config.file import load  # it needs YAML
+
+    return with_environment(load(file))
+
+
+def find() -> Path | None:
+    """Gives the file that holds here: the one of OTEL_AGENT_CONFIG, else `otel-agent.yaml` in the working directory.
+
+    Raises:
+        InvalidSetting: the variable names no file.
+    """
+    named: Path | None = CONFIG.get()
+    if named is not None:
+        return existing(named, CONFIG.variable)
+    here = Path.cwd() / FILE_NAME
+    return here if here.is_file() else None
+
+
+def existing(path: Path, field: str) -> Path:
+    """Checks that a file is there and gives its absolute path.
+
+    Raises:
+        InvalidSetting: it is not, or is no plain file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as wrong:
+        why = getattr(wrong, "strerror", None) or str(wrong)
+        raise InvalidSetting(field=field, value=str(path), allowed=f"a file that is there: {why}") from None
+    if not stat.S_ISREG(mode):
+        raise InvalidSetting(field=field, value=str(path), allowed="a plain file; this is none")
+    return path.absolute()
+
+
+def with_environment(config: Config) -> Config:
+    """Gives a configuration with what the environment says in the place of what it says itself.
+
+    Raises:
+        InvalidSetting: a variable can never work.
+    """
+    over: dict[str, dict[str, Any]] = {}
+    for setting in VARIABLES:
+        section, dot, name = setting.name.partition(".")
+        if dot and (text := os.environ.get(setting.variable)):
+            over.setdefault(section, {})[name] = setting.shape.parse(setting.variable, text)
+    return replace(config, **{section: replace(getattr(config, section), **over[section]) for section in over})
+
+
+def written(config: Config) -> Mapping[str, Any]:
+    """Gives what a configuration says of the settings that have a variable, by name."""
+    found: dict[str, Any] = {}
+    for setting in VARIABLES:
+        section, dot, name = setting.name.partition(".")
+        if dot:
+            value = getattr(getattr(config, section), name)
+            said = value != setting.default if config.said is None else setting.name in config.said
+            if said:
+                found[setting.name] = value
+    return found

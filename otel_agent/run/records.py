@@ -1,0 +1,57 @@
+"""Prompt id and run id on the records of standard logging that are made inside a run.
+
+Decides nothing: it reads the run that is open. It stands behind `Logger.makeRecord`, so that an application's own
+record factory, set before or after, makes the record as ever, and its `extra` fields win over these.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import wrapt
+
+from otel_agent import semconv
+from otel_agent.run.state import current_run
+from otel_agent.telemetry.guard import broken
+
+__all__ = ["mark_records", "stop_marking"]
+
+
+class _State:
+    wrapped = False
+    on = False
+
+
+def mark_records() -> None:
+    """Puts the ids on every record from now on."""
+    _State.on = True
+    if not _State.wrapped:
+        _State.wrapped = True
+        wrapt.wrap_function_wrapper(logging.Logger, "makeRecord", _make)
+
+
+def stop_marking() -> None:
+    """Leaves records as they are from now on."""
+    _State.on = False
+
+
+def _make(make: Callable[..., Any], logger: logging.Logger, args: Any, kwargs: Any) -> Any:
+    record = make(*args, **kwargs)
+    if _State.on:
+        try:
+            _mark(record)
+        except Exception as exc:
+            broken("marking a log record", exc)
+    return record
+
+
+def _mark(record: Any) -> None:
+    run = current_run()
+    if run is None:
+        return
+    fields = vars(record)
+    fields.setdefault(semconv.RUN_ID, run.id)
+    if run.prompt_id is not None:
+        fields.setdefault(semconv.PROMPT_ID, run.prompt_id)
