@@ -6,6 +6,7 @@ import click
 
 from otel_agent import __version__
 from otel_agent.cli.completion import completion
+from otel_agent.cli.config import config
 from otel_agent.cli.demo import demo
 
 __all__ = ["app"]
@@ -21,4 +22,5 @@ def app() -> None:
 
 
 app.add_command(completion)
+app.add_command(config)
 app.add_command(demo)

@@ -21,7 +21,7 @@ from otel_agent.config.shapes import Key, Section
 from otel_agent.config.values import Config
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["ROOT", "load", "loads", "read"]
+__all__ = ["ROOT", "load", "loads", "read", "read_file"]
 
 LATER = ("policy", "kill_switch", "stores")
 
@@ -74,12 +74,25 @@ def load(path: str | os.PathLike[str], *, field: str = "config") -> Config:
         InvalidFile: it has problems, all of which are told.
     """
     file = existing(Path(path), field)
+    return loads(_bytes(file, field), file=file, shown=str(path))
+
+
+def read_file(file: Path, *, field: str = "config") -> tuple[dict[str, Any], list[Problem]]:
+    """Gives the values of a file by section, and its problems, in their order in the file.
+
+    Raises:
+        InvalidSetting: there is no such file, or it cannot be read.
+        InvalidFile: it is not YAML, or too much of it.
+    """
+    return read(_bytes(existing(file, field), field), str(file))
+
+
+def _bytes(file: Path, field: str) -> bytes:
     try:
         with file.open("rb") as stream:
-            data = stream.read(MOST_BYTES + 1)
+            return stream.read(MOST_BYTES + 1)
     except OSError as wrong:
-        raise InvalidSetting(field=field, value=str(path), allowed=f"a readable file: {wrong.strerror}") from None
-    return loads(data, file=file, shown=str(path))
+        raise InvalidSetting(field=field, value=str(file), allowed=f"a readable file: {wrong.strerror}") from None
 
 
 def loads(data: bytes, *, file: Path | None = None, shown: str = FILE_NAME) -> Config:

@@ -40,6 +40,9 @@ class Flag(Checked):
         known = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
         return self._flag(field, known.get(word, word if word == "auto" else text))
 
+    def plain(self, value: Any) -> Any:
+        return "auto" if value is None else value
+
 
 class Word(Checked):
     """One of a few words."""
@@ -101,6 +104,9 @@ class Bytes(Checked):
             return value.encode("utf-8", "surrogateescape")
         raise InvalidSetting(field=field, value=type(value), allowed="a text that is not empty")
 
+    def plain(self, value: Any) -> Any:
+        return None
+
 
 class PathText(Checked):
     """The name of a file or folder."""
@@ -109,6 +115,9 @@ class PathText(Checked):
         schema: Schema = {"type": "string", "maxLength": LONGEST_PATH, "pattern": "\\S"}
         schema["not"] = {"pattern": f"[{_CONTROL}]"}
         super().__init__(lambda field, value: Path(checks.text(field, value, longest=LONGEST_PATH)), schema, words)
+
+    def plain(self, value: Any) -> Any:
+        return None if value is None else str(value)
 
 
 class Whole(Checked):
@@ -149,3 +158,6 @@ class Money(Checked):
         if 0 < usd < SMALLEST_USD:
             raise InvalidSetting(field=field, value=value, allowed=f"0, or at least {SMALLEST_USD:f} USD")
         return usd
+
+    def plain(self, value: Any) -> Any:
+        return f"{value:f}"

@@ -67,6 +67,10 @@ class Shape:
         """
         raise NotImplementedError
 
+    def plain(self, value: Any) -> Any:
+        """Gives a value as JSON has it."""
+        return list(value) if isinstance(value, tuple) else value
+
     def schema(self) -> Schema:
         """Gives the JSON Schema of what `read` takes."""
         raise NotImplementedError
@@ -111,24 +115,27 @@ class Nullable(Shape):
     """A shape, or null."""
 
     def __init__(self, shape: Shape) -> None:
-        self._shape = shape
+        self.shape = shape
         self.words = shape.words
 
     def _read(self, item: Item, field: str, report: Report) -> Any:
-        return None if item.value is None else self._shape.read(item, field, report)
+        return None if item.value is None else self.shape.read(item, field, report)
 
     def parse(self, field: str, text: str) -> Any:
-        return self._shape.parse(field, text)
+        return self.shape.parse(field, text)
+
+    def plain(self, value: Any) -> Any:
+        return None if value is None else self.shape.plain(value)
 
     def schema(self) -> Schema:
-        return {"anyOf": [self._shape.schema(), {"type": "null"}]}
+        return {"anyOf": [self.shape.schema(), {"type": "null"}]}
 
 
 class ListOf(Shape):
     """A list, read as a tuple."""
 
     def __init__(self, shape: Shape, words: str) -> None:
-        self._shape = shape
+        self.shape = shape
         self.words = words
 
     def _read(self, item: Item, field: str, report: Report) -> Any:
@@ -136,10 +143,10 @@ class ListOf(Shape):
             report(item, field, f"a list of {self.words}", shown=False)
             return WRONG
         each: list[Item] = item.value
-        return tuple(self._shape.read(one, f"{field}[{number}]", report) for number, one in enumerate(each))
+        return tuple(self.shape.read(one, f"{field}[{number}]", report) for number, one in enumerate(each))
 
     def schema(self) -> Schema:
-        return {"type": "array", "items": self._shape.schema()}
+        return {"type": "array", "items": self.shape.schema()}
 
 
 class OneOrMany(Shape):

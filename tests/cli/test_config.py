@@ -1,0 +1,175 @@
+"""`otel-agent config`: what holds and why, everything that is wrong at once, and the schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_agent.cli import main
+from otel_agent.config import VARIABLES
+from otel_agent.config.declared import SETTINGS
+from otel_agent.config.schema import json_schema
+from tests.config.test_file import FROM_THE_ISSUE
+from tests.support.offline import run
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for setting in VARIABLES:
+        monkeypatch.delenv(setting.variable, raising=False)
+
+
+def written(text: str, name: str = "otel-agent.yaml") -> str:
+    Path(name).write_text(text, "utf-8")
+    return name
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    assert main(["config", *arguments]) == status
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return out if status == 0 or out else err
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict[str, Any]]:
+    document = json.loads(printed(capsys, "show", "--json", *arguments))
+    return {row["name"]: row for row in document["settings"]}
+
+
+def test_show_names_each_value_and_where_it_comes_from(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(FROM_THE_ISSUE)
+    monkeypatch.setenv("OTEL_AGENT_MODE", "observe")
+    lines = [line.split() for line in printed(capsys, "show").splitlines()]
+    assert lines[0] == ["file:", str(Path.cwd() / "otel-agent.yaml")]
+    assert ["prompts.active", "support:v13", "file"] in lines
+    assert ["testing.golden_tasks[0].expect_stop_reason", "finish", "file"] in lines
+    assert ["budgets.max_steps", "25", "file"] in lines
+    assert ["observability.mode", "observe", "environment"] in lines
+    assert ["observability.threads", "true", "default"] in lines
+    assert not any(line[0] == "budgets.max_usd" for line in lines)
+    assert ["budgets.max_usd", "-", "default"] in [
+        line.split() for line in printed(capsys, "show", "--all").splitlines()
+    ]
+
+
+def test_show_as_json_has_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = shown(capsys)
+    assert set(rows) == {each.name for each in SETTINGS if "." in each.name and "<" not in each.name}
+    assert {row["source"] for row in rows.values()} == {"default"}
+    written(
+        "prices: {our-model: {input: 0.25, output: 2}}\nalerts: {token_spike: 2}\nbudgets: {agents: {a: {max_usd: 1}}}"
+    )
+    rows = shown(capsys)
+    assert rows["prices.our-model.input"]["value"] == "0.25"
+    assert rows["alerts.token_spike"] == {
+        "name": "alerts.token_spike",
+        "value": 2,
+        "hidden": False,
+        "source": "file",
+        "variable": None,
+    }
+    assert rows["budgets.agents.a.max_usd"]["value"] == "1"
+    assert rows["observability.mode"]["variable"] == "OTEL_AGENT_MODE"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--all"]])
+def test_show_hides_secrets_and_prompts(
+    form: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(
+        "prompts: {texts: {support: {v1: SECRET}}}\nobservability: {hash_key: SECRET}\n"
+        "testing: {golden_tasks: [{id: a, expect_stop_reason: finish, input: SECRET}]}"
+    )
+    out = printed(capsys, "show", *form)
+    assert "prompts.texts.support.v1" in out
+    assert "observability.hash_key" in out
+    assert "SECRET" not in out
+    monkeypatch.setenv("OTEL_AGENT_HASH_KEY", "SECRET")
+    assert "SECRET" not in printed(capsys, "show", *form)
+
+
+def test_show_of_a_broken_file_tells_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written("budgets: {max_steps: many}\nx: 1")
+    assert len(printed(capsys, "show", status=1).splitlines()) == 2
+    written("")
+    monkeypatch.setenv("OTEL_AGENT_THREADS", "perhaps")
+    assert printed(capsys, "show", status=1).startswith("OTEL_AGENT_THREADS = 'perhaps': must be true or false")
+
+
+def test_check_finds_everything_at_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    written("budgets:\n  max_stpes: 5\n  max_tokens: -1\n", "broken.yaml")
+    monkeypatch.setenv("OTEL_AGENT_MODE", "obseve")
+    assert printed(capsys, "check", "broken.yaml", status=1).splitlines() == [
+        "broken.yaml:2:3: budgets.max_stpes: no such key (did you mean max_steps?)",
+        "broken.yaml:3:15: budgets.max_tokens = -1: must be a whole number from 0 to 1,000,000,000,000",
+        "error: OTEL_AGENT_MODE = 'obseve': must be one of enforce, observe (did you mean observe?)",
+        "broken.yaml: 3 errors",
+    ]
+    found = json.loads(printed(capsys, "check", "broken.yaml", "--json", status=1))
+    assert (found["ok"], found["file"]) == (False, "broken.yaml")
+    assert [(each["line"], each["column"], each["field"]) for each in found["problems"]] == [
+        (2, 3, "budgets.max_stpes"),
+        (3, 15, "budgets.max_tokens"),
+    ]
+
+
+def test_a_version_without_a_text_is_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    written(FROM_THE_ISSUE)
+    out = printed(capsys, "check")
+    assert "note: prompts.active = support:v13: it has no text" in out
+    assert "note: prompts.rollback = support:v12: it has no text" in out
+    assert out.endswith("otel-agent.yaml: no errors\n")
+    folder = Path("prompts/support")
+    folder.mkdir(parents=True)
+    for version in ("v12", "v13"):
+        (folder / f"{version}.md").write_text("Answer using KB.")
+    assert printed(capsys, "check") == f"{Path.cwd()}/otel-agent.yaml: no errors\n"
+    assert json.loads(printed(capsys, "check", "--json"))["notes"] == []
+
+
+def test_check_of_prompts_that_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    written('prompts: {active: "support:v1", texts: {support: {v1: Answer.}}}')
+    folder = Path("prompts/support")
+    folder.mkdir(parents=True)
+    (folder / "v1.md").write_text("Another text.")
+    assert "error: " in printed(capsys, "check", status=1)
+
+
+def test_without_a_file_nothing_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "check") == "no otel-agent.yaml: no errors\n"
+    assert printed(capsys, "show").startswith("file: none; every setting has its default")
+
+
+def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "does not exist" in printed(capsys, "check", "nowhere.yaml", status=2)
+    monkeypatch.setenv("OTEL_AGENT_CONFIG", "nowhere.yaml")
+    assert "error: OTEL_AGENT_CONFIG = 'nowhere.yaml'" in printed(capsys, "check", status=1)
+
+
+def test_what_a_file_says_cannot_move_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    written('"budg\\u001b[2Jets": {}')
+    assert "\x1b" not in printed(capsys, "check", status=1)
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(printed(capsys, "schema")) == json_schema()
+
+
+@pytest.mark.parametrize("command", [[], ["show"], ["check"], ["schema"]])
+def test_help_says_what_it_does(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(printed(capsys, *command, "--help").splitlines()) > 5
+
+
+def test_the_shell_completes_commands(tmp_path: Path) -> None:
+    done = run(
+        ["otel-agent"], tmp_path, _OTEL_AGENT_COMPLETE="bash_complete", COMP_WORDS="otel-agent config ", COMP_CWORD="2"
+    )
+    assert {line.partition(",")[2] for line in done.stdout.splitlines()} == {"show", "check", "schema"}
