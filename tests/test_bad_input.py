@@ -136,6 +136,7 @@ CASES: list[Case] = [
     ("configure.console", lambda value: configure(console=value), ["yes", 1, 0, "", *ANY_TYPE]),
     ("configure.threads", lambda value: configure(threads=value), ["yes", 1, 0, "", *ANY_TYPE]),
     ("configure.mode", lambda value: configure(mode=value), CHOICE),
+    ("configure.config", lambda value: configure(config=value), ["", 5, True, "no/such/file", *ANY_TYPE]),
     ("configure.service_name", configure, TEXT),
     ("configure.protocol", lambda value: configure(protocol=value), ["", "http", "GRPC", 5, *ANY_TYPE]),
     ("configure.endpoint", lambda value: configure(endpoint=value), ["", " ", "nowhere", "ftp://a", 5, *ANY_TYPE]),
