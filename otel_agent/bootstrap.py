@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,14 +19,17 @@ from otel_agent import config as settings
 from otel_agent import context as ctx
 from otel_agent.budget import Budget
 from otel_agent.pricing import Price, PriceBook
+from otel_agent.prompts import Prompt, Selector
 from otel_agent.run import current_run, price_book, use_prices
 from otel_agent.run.border import end_open_runs
+from otel_agent.run.choice import use_prompts
 from otel_agent.run.collector import finish_late
 from otel_agent.run.defaults import use_budgets
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.records import mark_records, stop_marking
 from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry import events, providers
+from otel_agent.telemetry.environment import environment
 from otel_agent.telemetry.listeners import add_listener, remove_listener
 from otel_agent.telemetry.pipeline import current_pipeline
 
@@ -59,6 +62,7 @@ def configure(
     mode: Literal["enforce", "observe"] | None = None,
     prices: Mapping[str, Price] | None = None,
     fallback_price: Price | None = None,
+    prompts: Iterable[Prompt] | None = None,
     config: str | os.PathLike[str] | Config | None = None,
     history: None = None,
 ) -> None:
@@ -78,6 +82,7 @@ def configure(
         mode: "observe" counts and reports, and stops nothing.
         prices: your own prices, by "model" or "provider/model".
         fallback_price: the price of every model that has none.
+        prompts: your prompts, which runs ask for by name; one namespace with those of folder and configuration.
         config: a file, or a `Config`; None takes the file that OTEL_AGENT_CONFIG names, else `otel-agent.yaml` in the
             working directory where there is one.
         history: reserved for the run history; only None for now.
@@ -89,6 +94,7 @@ def configure(
     _check_reserved(history)
     _check_choices(console, threads, mode)
     price_book(prices, fallback_price)
+    registered = _check_prompts(prompts)
     from otel_agent.config import current as configured  # its values take 5 ms to load
 
     given = configured.checked("configure.config", config)
@@ -97,10 +103,12 @@ def configure(
             return
         found = configured.current(given, field="configure.config")
         book = _book(found, prices, fallback_price)
+        selector = _selector(found, registered)
         installed = providers.install(service_name=service_name, endpoint=endpoint, protocol=protocol, headers=headers)
         _choose(console, threads, mode)
         settings.take(configured.written(found))
         use_prices(book)
+        use_prompts(selector, environment=environment())
         use_budgets(found.budgets.default, found.budgets.agents)
         if settings.LOG_PROMPT_ID.get():
             mark_records()
@@ -118,6 +126,23 @@ def _book(found: Config, prices: Mapping[str, Price] | None, fallback_price: Pri
     """Builds the price book: arguments go before the file, model by model."""
     models = {**found.prices.models, **(prices or {})}
     return price_book(models, found.prices.fallback if fallback_price is None else fallback_price)
+
+
+def _check_prompts(prompts: object) -> tuple[Prompt, ...]:
+    if prompts is None:
+        return ()
+    if isinstance(prompts, (str, Prompt)) or not isinstance(prompts, Iterable):
+        raise InvalidSetting(field="configure.prompts", value=prompts, allowed="a list of Prompts")
+    found = tuple(checks.each(prompts))
+    return tuple(checks.instance_of("configure.prompts", each, Prompt, "a list of Prompts") for each in found)
+
+
+def _selector(found: Config, prompts: tuple[Prompt, ...]) -> Selector:
+    """Opens the releases of every source."""
+    from otel_agent.stores.releases import ReleaseSelector  # only for who calls configure()
+    from otel_agent.stores.sources import sources_of
+
+    return ReleaseSelector(sources_of(found, prompts))
 
 
 def _check_choices(console: object, threads: object, mode: object) -> None:

@@ -45,6 +45,7 @@ TOKEN_TYPE = "gen_ai.token.type"
 
 # attributes of the general conventions
 ERROR_TYPE = "error.type"
+ENVIRONMENT = "deployment.environment.name"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 EXCEPTION_EVENT = "exception"

@@ -1,6 +1,9 @@
-"""What every test shares: the coverage bar holds for a whole run only."""
+"""What every test shares: the coverage bar holds for a whole run only, and nobody's cache folder is touched."""
 
 from __future__ import annotations
+
+import os
+import tempfile
 
 import pytest
 
@@ -8,8 +11,14 @@ SELECTING = ("deselect", "ignore", "ignore_glob", "keyword", "lf", "markexpr")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lifts the bar where only some tests were asked for: a part of the tests cannot cover all of the package."""
+    """Lifts the bar where only some tests were asked for, since a part of them cannot cover all of the package.
+
+    What the package keeps of prompts, here and in the processes that tests start, goes into a folder of this run.
+    """
     coverage = config.pluginmanager.getplugin("_cov")
     selected = any(config.getoption(name, None) for name in SELECTING)
     if coverage and (selected or config.args_source is not pytest.Config.ArgsSource.TESTPATHS):
         coverage.options.cov_fail_under = None
+    cache = tempfile.TemporaryDirectory(prefix="otel-agent-cache-")
+    config.add_cleanup(cache.cleanup)
+    os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = cache.name

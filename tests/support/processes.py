@@ -18,8 +18,11 @@ def ready():
 """
 
 
-def start(source: str, *, file: Path | None = None, **environment: str) -> subprocess.Popen[str]:
-    """Starts a program; `file` is where it is to stand, for programs that spawn others from themselves."""
+def start(source: str, *, file: Path | None = None, listens: bool = False, **environment: str) -> subprocess.Popen[str]:
+    """Starts a program.
+
+    `file` is where it is to stand, for programs that spawn others from themselves; one that `listens` reads its stdin.
+    """
     text = START + textwrap.dedent(source)
     if file is not None:
         file.write_text(text)
@@ -27,6 +30,7 @@ def start(source: str, *, file: Path | None = None, **environment: str) -> subpr
     return subprocess.Popen(
         [sys.executable, str(file)] if file is not None else [sys.executable, "-c", text],
         env={**clean, **environment},
+        stdin=subprocess.PIPE if listens else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

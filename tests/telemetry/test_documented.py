@@ -40,5 +40,8 @@ def test_every_event_that_can_be_emitted_is_documented() -> None:
         semconv.BUDGET_EXCEEDED,
         semconv.BUDGET_CHANGED,
         semconv.POLICY_DECISION,
+        semconv.PROMPT_ACTIVATED,
+        semconv.PROMPT_ROLLED_BACK,
+        semconv.PROMPT_ROLLOUT_CHANGED,
     }
     assert set(re.findall(r"^\| `([^`]+)` \|", section("Log events"), re.MULTILINE)) == events
