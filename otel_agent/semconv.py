@@ -202,6 +202,18 @@ KILL_SWITCH_ACTIVE = Metric("otel_agent.kill_switch.active", "", "1 while the sw
 PROMPT_INFO = Metric(
     "otel_agent.prompt.info", "", "1 for each prompt in use", (PROMPT_NAME, PROMPT_ID, PROMPT_VERSION, PROMPT_ROLE)
 )
+SPAN_RUNS = Metric(
+    "otel_agent.span.runs",
+    "{run}",
+    "Runs, counted from their spans by the collector",
+    (AGENT_NAME, PROMPT_ID, STOP_REASON),
+)
+SPAN_TOKENS = Metric(
+    "otel_agent.span.tokens",
+    "{token}",
+    "Tokens on spans of other instrumentations, added up by the collector",
+    (OPERATION, PROVIDER, REQUEST_MODEL, TOKEN_TYPE),
+)
 AGENT_DURATION = Metric(
     "gen_ai.invoke_agent.duration", "s", "How long an agent took", (AGENT_NAME, ERROR_TYPE), _AGENT_SECONDS
 )

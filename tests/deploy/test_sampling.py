@@ -1,0 +1,72 @@
+"""Which traces the sampler keeps: every stop, error, slow and expensive run, and of the rest a share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.servers import Collector, Jaeger, needs, until
+from tests.support.processes import ended, start
+
+QUICK = {
+    "OTEL_AGENT_DECISION_WAIT": "20s",
+    "OTEL_AGENT_DECISION_WAIT_AFTER_ROOT": "1s",
+    "OTEL_AGENT_SLOW_MS": "1500",
+    "OTEL_AGENT_EXPENSIVE_USD": "0.25",
+    "OTEL_AGENT_SAMPLING_PERCENT": "0",
+}
+AGENTS = """
+from otel_agent import Price
+configure("sampled", prices={"priced": Price(input=1000, output=1000)})
+def play(agent, tokens=10, seconds=0.0, **limits):
+    with agent_run(agent, budget=Budget(**limits)):
+        for _ in range(2):
+            with llm_call("priced", provider="openai") as call:
+                call.record(input_tokens=tokens, output_tokens=0)
+        time.sleep(seconds)
+for _ in range(20):
+    play("plain")
+play("slow", seconds=1.7)
+play("expensive", tokens=260)
+try:
+    play("stopped", max_steps=1)
+except Exception as stop:
+    print(stop.reason)
+try:
+    with agent_run("failed"):
+        raise ValueError
+except ValueError:
+    pass
+with agent_run("asks") as run:
+    run.stop("needs_human")
+"""
+
+
+def agents_in(traces: list[dict[str, Any]]) -> list[str]:
+    names = [span["operationName"] for trace in traces for span in trace["spans"]]
+    return sorted(name.removeprefix("invoke_agent ") for name in names if name.startswith("invoke_agent"))
+
+
+def played(folder: Path, percent: str) -> list[str]:
+    """Plays the agents and gives those whose traces were kept, once every decision is made."""
+    needs("collector", "jaeger")
+    variables = QUICK | {"OTEL_AGENT_SAMPLING_PERCENT": percent}
+    with (
+        Jaeger(folder) as jaeger,
+        Collector(folder, OTEL_AGENT_TRACES_ENDPOINT=jaeger.otlp, **variables) as collector,
+    ):
+        status, out, err = ended(start(AGENTS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.http), 60)
+        assert (status, out, err) == (0, "max_steps\n", "")
+        decided = "otelcol_processor_tail_sampling_global_count_traces_sampled"
+        until(lambda: max(collector.own(decided), collector.own(f"{decided}_total")) >= 25)
+        sent = "otelcol_exporter_sent_spans_total"
+        until(lambda: collector.own(sent) and collector.own("otelcol_exporter_queue_size") == 0)
+        return until(lambda: agents_in(jaeger.traces("sampled")))
+
+
+def test_what_matters_is_kept_and_the_rest_is_not(tmp_path: Path) -> None:
+    assert played(tmp_path, "0") == ["asks", "expensive", "failed", "slow", "stopped"]
+
+
+def test_the_share_of_the_rest_is_kept_too(tmp_path: Path) -> None:
+    assert played(tmp_path, "100").count("plain") == 20
