@@ -8,6 +8,7 @@ from otel_agent import __version__
 from otel_agent.cli.completion import completion
 from otel_agent.cli.config import config
 from otel_agent.cli.demo import demo
+from otel_agent.cli.prompts import prompts
 
 __all__ = ["app"]
 
@@ -24,3 +25,4 @@ def app() -> None:
 app.add_command(completion)
 app.add_command(config)
 app.add_command(demo)
+app.add_command(prompts)

@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class, get_completion_class
 
 __all__ = ["completion"]
 
 SHELLS = ("bash", "zsh", "fish")
+
+
+@add_completion_class
+class _Bash(BashComplete):
+    """Completes words with colons, such as `support:v13`, which bash takes apart, behind their last colon."""
+
+    _before = ""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Puts together again what bash took apart."""
+        args, incomplete = super().get_completion_args()
+        words: list[str] = []
+        for word in (*args, incomplete):
+            if words and (word == ":" or words[-1].endswith(":")):
+                words[-1] += word
+            else:
+                words.append(word)
+        self._before = words[-1][: words[-1].rfind(":") + 1]
+        return words[:-1], words[-1]
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """Leaves out what bash keeps."""
+        return super().format_completion(CompletionItem(item.value.removeprefix(self._before), item.type))
 
 
 @click.command(epilog='For this session of bash: eval "$(otel-agent completion bash)"')

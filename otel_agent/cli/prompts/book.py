@@ -1,0 +1,196 @@
+"""What the commands know: every text and where it stands, the lock, and what is released by whom.
+
+Reads all of it once. A text that has changed under a version that is recorded is shown here, where a run would be
+refused: a prompt can be taken back while another one is in disorder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from otel_agent.config.current import current
+from otel_agent.config.values import Config
+from otel_agent.prompts import Override, Prompt, Registry, Release, only_version, parse_ref, version_order
+from otel_agent.stores.prompt_folder import read_prompt_folder
+from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock, read_lock
+from otel_agent.stores.release_writer import OVERRIDE_FILE, ReleaseFiles
+from otel_agent.stores.sources import Sources, sources_of, variable_of
+
+__all__ = ["Book", "LockState", "Row", "Text", "read_book", "shown"]
+
+LockState = Literal["locked", "not locked", "changed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """One text.
+
+    Attributes:
+        prompt: the prompt.
+        place: the file that it stands in.
+        owner: whose it is, or None.
+        description: what it is for, or None.
+    """
+
+    prompt: Prompt
+    place: Path
+    owner: str | None = None
+    description: str | None = None
+
+
+class Row(NamedTuple):
+    """One version: its text, where there is one, and what it is released as, by what."""
+
+    name: str
+    version: str
+    text: Text | None
+    lock: LockState | None
+    active: bool
+    rollback: bool
+    percent: float | None
+    source: str | None
+
+    @property
+    def ref(self) -> str:
+        """The version as `name:version`."""
+        return f"{self.name}:{self.version}"
+
+    @property
+    def released(self) -> str | None:
+        """What it is released as, in words: active, rollback, a canary with its share, or several of them."""
+        canary = [] if self.percent is None else [f"canary {self.percent:g} %"]
+        return ", ".join(["active"] * self.active + ["rollback"] * self.rollback + canary) or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """Everything, as it was when it was read.
+
+    Attributes:
+        config: the configuration.
+        texts: every text, by `name:version`.
+        registry: the same, to look prompts up.
+        lock: what is recorded, or None without a lock file.
+        lock_file: the lock file.
+        configured: the releases of the configuration, by prompt name.
+        files: the override file and the history.
+        override: what stands in the override file.
+    """
+
+    config: Config
+    texts: Mapping[str, Text]
+    registry: Registry
+    lock: PromptLock | None
+    lock_file: Path
+    configured: Mapping[str, Release]
+    files: ReleaseFiles
+    override: Override
+
+    @property
+    def names(self) -> list[str]:
+        """Every prompt that has a text or a release."""
+        return sorted({*self.registry.names, *self.configured, *self.override.releases})
+
+    def release(self, name: str) -> Release | None:
+        """Gives what is released of a prompt, or None."""
+        return self.override.releases.get(name, self.configured.get(name))
+
+    def source(self, name: str) -> str | None:
+        """Gives what released it: the file's name, or `only version` where nobody needs to say."""
+        if name in self.override.releases:
+            return self.files.override.name
+        if name not in self.configured:
+            return None
+        said = any(parse_ref("active", ref).name == name for ref in self.config.prompts.active)
+        return (self.config.file.name if self.config.file else "configuration") if said else "only version"
+
+    def forced(self, name: str) -> tuple[str, str] | None:
+        """Gives the variable of this environment that sets a prompt's version, and its value."""
+        value = os.environ.get(variable_of(name))
+        return (variable_of(name), value) if value else None
+
+    def lock_state(self, prompt: Prompt) -> LockState:
+        """Tells whether a text is recorded."""
+        recorded = None if self.lock is None else self.lock.recorded(prompt)
+        return "not locked" if recorded is None else "locked" if recorded == prompt.id else "changed"
+
+    def rows(self) -> Iterator[Row]:
+        """Gives every version, by name and then by version."""
+        for name in self.names:
+            release = self.release(name)
+            released = [] if release is None else [release.active, release.rollback, release.candidate]
+            versions = {parse_ref("released", ref).version for ref in released if ref is not None}
+            for version in sorted({*self.registry.versions(name), *versions}, key=version_order):
+                yield self._row(name, version, release)
+
+    def _row(self, name: str, version: str, release: Release | None) -> Row:
+        text = self.texts.get(f"{name}:{version}")
+        active, rollback, tried = (_is(version, ref) for ref in _refs(release))
+        canary = release.canary if release is not None and tried else None
+        return Row(
+            name=name,
+            version=version,
+            text=text,
+            lock=None if text is None else self.lock_state(text.prompt),
+            active=active,
+            rollback=rollback,
+            percent=None if canary is None else canary.points / 100,
+            source=self.source(name) if active or rollback or tried else None,
+        )
+
+
+def _refs(release: Release | None) -> tuple[str | None, str | None, str | None]:
+    return (None, None, None) if release is None else (release.active, release.rollback, release.candidate)
+
+
+def _is(version: str, ref: str | None) -> bool:
+    return ref is not None and parse_ref("released", ref).version == version
+
+
+def read_book(file: Path | None = None) -> Book:
+    """Reads everything.
+
+    Args:
+        file: the configuration file, or None for the one that is found.
+
+    Raises:
+        InvalidSetting: a file cannot be read, or holds what it must not.
+    """
+    config = current(file, field="--config")
+    # what OpenFeature says concerns runs, and its SDK need not be here
+    sources = sources_of(replace(config, prompts=replace(config.prompts, source="configuration")))
+    found = list(_texts(config, sources))
+    registry = Registry(text.prompt for text in found)
+    files = ReleaseFiles(sources.override or config.folder / OVERRIDE_FILE)
+    lock_file = sources.lock or config.folder / LOCK_FILE
+    alone = {name: only for name in registry.names if (only := only_version(registry, name)) is not None}
+    return Book(
+        config=config,
+        texts={f"{text.prompt.name}:{text.prompt.version}": text for text in found},
+        registry=registry,
+        lock=read_lock(lock_file),
+        lock_file=lock_file,
+        configured={**alone, **sources.releases},
+        files=files,
+        override=files.read(),
+    )
+
+
+def _texts(config: Config, sources: Sources) -> Iterator[Text]:
+    folder = sources.folder
+    if folder is not None and (sources.folder_expected or folder.exists()):
+        for file in read_prompt_folder(folder):
+            yield Text(prompt=file.prompt, place=file.path, owner=file.owner, description=file.description)
+    for name, versions in sources.texts.items():
+        for version, text in versions.items():
+            yield Text(prompt=Prompt(name, version, text), place=config.file or config.folder)
+
+
+def shown(path: Path) -> str:
+    """Gives a path as people know it: from the working directory on, where it is below that."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

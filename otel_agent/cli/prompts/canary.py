@@ -1,0 +1,96 @@
+"""`otel-agent prompts canary VERSION --percent N`: a version for a share of the conversations or users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from otel_agent import InvalidSetting
+from otel_agent.cli.prompts.book import Book, read_book
+from otel_agent.cli.prompts.changing import Asked, make
+from otel_agent.cli.prompts.gates import pass_gates
+from otel_agent.cli.prompts.options import Command, force_option, reads, writes
+from otel_agent.cli.prompts.targets import VERSION, version_of
+from otel_agent.prompts import Canary, Ref, Release, changes
+from otel_agent.prompts.changes import Author, Changed, Trial
+
+__all__ = ["canary"]
+
+
+class Percent(click.ParamType[str]):
+    """A share of 0 to 100 per cent, in steps of 0.01, with or without its sign."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Gives the number as text, so that nothing is rounded."""
+        number = str(value).removesuffix("%").strip()
+        try:
+            Canary(version="any", percent=number)
+        except InvalidSetting as wrong:
+            self.fail(f"{value!r} must be {wrong.allowed}", param, ctx)
+        return number
+
+
+@click.command(cls=Command, short_help="Try a version on a share of the runs, grow it, end it.")
+@click.argument("version", type=VERSION)
+@click.option("--percent", type=Percent(), required=True, metavar="N", help="The share, 0 to 100; 0 ends the canary.")
+@click.option(
+    "--by", type=click.Choice(["conversation", "user"]), help="Whose id decides; at first the conversation's."
+)
+@click.option("--tenant", "tenants", multiple=True, metavar="NAME", help="Only for this tenant; may be repeated.")
+@click.option("--environment", "environments", multiple=True, metavar="NAME", help="Only there; may be repeated.")
+@click.option("--salt", metavar="TEXT", help="Draw other conversations or users; at first the prompt's name.")
+@force_option
+@writes
+@reads
+def canary(
+    version: str,
+    percent: str,
+    by: Literal["conversation", "user"] | None,
+    tenants: Sequence[str],
+    environments: Sequence[str],
+    salt: str | None,
+    config: Path | None,
+    as_json: bool,
+    dry_run: bool,
+    who: str | None,
+    why: str | None,
+    force: bool,
+) -> None:
+    """Give VERSION, such as support:v14, to a share of the conversations, the same ones each time.
+
+    The rest get the active version, and so does a run that has no such id. While the version is the same, what is not
+    said stays as it is, and a greater share keeps everybody who is in.
+    """
+    book = read_book(config)
+    ref = _meant(book, version)
+    trial = Trial(
+        version=ref.version,
+        percent=percent,
+        by=by,
+        salt=salt,
+        tenants=tuple(tenants) or None,
+        environments=tuple(environments) or None,
+    )
+    if float(percent):
+        pass_gates(book, ref, force=force, why=why)
+
+    def how(release: Release | None, author: Author) -> Changed:
+        if release is None:
+            allowed = f"a prompt that has an active version: `otel-agent prompts activate {ref.name}:VERSION`"
+            raise InvalidSetting(field="canary", value=ref.name, allowed=allowed)
+        return changes.try_out(release, trial, author)
+
+    make(book, ref.name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json))
+
+
+def _meant(book: Book, text: str) -> Ref:
+    """Reads the version; a prompt's name alone is the version whose canary runs."""
+    release = book.release(text)
+    if release is None or release.canary is None:
+        return version_of(book, text)
+    return Ref(release.name, release.canary.version)

@@ -1,0 +1,70 @@
+"""`otel-agent prompts rollback [TARGET]`: back to a version that is known to be good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from otel_agent import InvalidSetting
+from otel_agent.cli.prompts.book import Book, read_book
+from otel_agent.cli.prompts.changing import Asked, Done, make
+from otel_agent.cli.prompts.gates import has_a_text, pass_gates
+from otel_agent.cli.prompts.options import Command, force_option, reads, writes
+from otel_agent.cli.prompts.printing import note
+from otel_agent.cli.prompts.targets import Target, name_of, the_name, version_of
+from otel_agent.prompts import Ref, Release, changes
+from otel_agent.prompts.changes import Author, Changed
+
+__all__ = ["rollback"]
+
+
+@click.command(cls=Command, short_help="Take a version back: new runs get the one before.")
+@click.argument("target", required=False, type=Target(versions=True, names=True))
+@force_option
+@writes
+@reads
+def rollback(
+    target: str | None,
+    config: Path | None,
+    as_json: bool,
+    dry_run: bool,
+    who: str | None,
+    why: str | None,
+    force: bool,
+) -> None:
+    """Give every new run TARGET, and end a canary.
+
+    TARGET is the version to go back to, such as support:v12. A prompt's name, or nothing where there is one prompt,
+    goes to its rollback version. Naming the active version takes back the canary alone. A second rollback changes
+    nothing: it never leads to what was taken back.
+    """
+    book = read_book(config)
+    name, ref = _meant(book, target)
+    if ref is not None:
+        pass_gates(book, ref, gates=(has_a_text,), force=force, why=why)
+
+    def how(release: Release | None, author: Author) -> Changed:
+        if release is None:
+            raise InvalidSetting(field="rollback", value=name, allowed="a prompt that something is released of")
+        return changes.roll_back(release, None if ref is None else str(ref), author)
+
+    done = make(book, name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json))
+    if ref is None:
+        _tell_of_the_canary(done)
+
+
+def _meant(book: Book, target: str | None) -> tuple[str, Ref | None]:
+    if target is None:
+        return the_name(book, "rollback"), None
+    if target in book.names:
+        return name_of(book, target), None
+    ref = version_of(book, target)
+    return name_of(book, ref.name), ref
+
+
+def _tell_of_the_canary(done: Done) -> None:
+    """Says how to take back a canary alone, which somebody may have meant who named no version."""
+    before = done.before
+    if before is not None and before.candidate is not None and done.after.active != before.active:
+        note(f"`otel-agent prompts rollback {before.active}` would have taken back the canary {before.candidate} alone")

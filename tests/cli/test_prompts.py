@@ -1,0 +1,605 @@
+"""`otel-agent prompts`: what each command says, writes and exits with, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from otel_agent import Prompt
+from otel_agent.cli import main
+from otel_agent.cli.prompts import prompts
+from otel_agent.prompts import Canary, Release
+from otel_agent.stores.files import locked
+from otel_agent.stores.release_writer import ReleaseFiles
+from tests.support.offline import environment, run
+
+TEXTS = {"v12": "Answer.", "v13": "Answer using KB.\nCite.", "v14": "Answer using KB, at length.\nCite."}
+V12, V13, V14 = (Prompt("support", version, text) for version, text in TEXTS.items())
+CONFIG = 'prompts: {active: "support:v13", rollback: "support:v12"}\n'
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project with three versions of one prompt."""
+    (tmp_path / "prompts" / "support").mkdir(parents=True)
+    for version, text in TEXTS.items():
+        (tmp_path / "prompts" / "support" / f"{version}.md").write_text(f"{text}\n")
+    (tmp_path / "otel-agent.yaml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    for name in ("OTEL_AGENT_CONFIG", "OTEL_AGENT_PROMPT_SUPPORT", "OTEL_AGENT_PROMPTS_OVERRIDE", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def cli(folder: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    def typed(*arguments: str) -> Said:
+        code = main(["prompts", *arguments])
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Said(code, out, err)
+
+    return typed
+
+
+def released(folder: Path) -> Release | None:
+    return ReleaseFiles(folder / "otel-agent.override.json").read().releases.get("support")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def second_prompt(folder: Path) -> None:
+    (folder / "prompts" / "sales").mkdir()
+    (folder / "prompts" / "sales" / "v1.md").write_text("Sell.\n")
+
+
+class TestList:
+    def test_says_what_each_version_is_and_where_it_comes_from(self, cli: Run) -> None:
+        code, out, err = cli("list")
+        assert (code, err) == (0, "")
+        rows = [re.split(r" {2,}", line.strip()) for line in out.splitlines()[2:]]
+        assert rows == [
+            ["support", "v12", V12.hash[:12], "rollback", "otel-agent.yaml", "not locked", "prompts/support/v12.md"],
+            ["support", "v13", V13.hash[:12], "active", "otel-agent.yaml", "not locked", "prompts/support/v13.md"],
+            ["support", "v14", V14.hash[:12], "-", "-", "not locked", "prompts/support/v14.md"],
+        ]
+
+    def test_of_a_canary_has_its_share_and_who_says_so(self, cli: Run) -> None:
+        cli("canary", "support:v14", "--percent", "0.5")
+        found = {row["version"]: row for row in cli("list", "--json").json["versions"]}
+        assert (found["v14"]["canary_percent"], found["v14"]["released_by"]) == (0.5, "otel-agent.override.json")
+        assert (found["v13"]["active"], found["v12"]["rollback"]) == (True, True)
+        assert re.search(r"v14 .* canary 0\.5 % +otel-agent\.override\.json", cli("list").out)
+
+    def test_as_json_has_whole_ids_files_and_releases(self, cli: Run, folder: Path) -> None:
+        found = cli("list", "--json").json
+        assert found["config"] == str(folder / "otel-agent.yaml")
+        assert found["override"] == str(folder / "otel-agent.override.json")
+        assert found["releases"] == [
+            {"name": "support", "active": "support:v13", "rollback": "support:v12", "canary": None}
+            | {"source": "otel-agent.yaml"}
+        ]
+        assert [row["id"] for row in found["versions"]] == [V12.id, V13.id, V14.id]
+        assert found["versions"][0]["text"] == str(folder / "prompts" / "support" / "v12.md")
+
+    def test_one_prompt_only(self, cli: Run, folder: Path) -> None:
+        second_prompt(folder)
+        assert {row["name"] for row in cli("list", "--json").json["versions"]} == {"sales", "support"}
+        assert {row["name"] for row in cli("list", "sales", "--json").json["versions"]} == {"sales"}
+
+    def test_a_single_version_is_active_by_itself(self, cli: Run, folder: Path) -> None:
+        second_prompt(folder)
+        (row,) = cli("list", "sales", "--json").json["versions"]
+        assert (row["active"], row["released_by"]) == (True, "only version")
+
+    def test_an_active_version_without_a_text_is_told(self, cli: Run, folder: Path) -> None:
+        (folder / "otel-agent.yaml").write_text('prompts: {active: "support:v15"}')
+        code, out, err = cli("list")
+        assert code == 0
+        assert re.search(r"v15 +no text +active", out)
+        assert "support:v15 is active and has no text here: selecting it is an error" in err
+
+    def test_a_variable_that_wins_is_told(self, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v12")
+        assert "note: OTEL_AGENT_PROMPT_SUPPORT=support:v12 is set here and wins" in cli("list").err
+
+    def test_where_there_is_nothing_it_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert main(["prompts", "list"]) == 0
+        assert "There is no prompt" in capsys.readouterr().out
+
+    def test_colour_is_for_terminals_alone(self, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "\x1b" not in cli("list").out
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        assert "\x1b[32mactive" in cli("list").out
+
+
+class TestShow:
+    def test_has_the_facts_and_the_text(self, cli: Run, folder: Path) -> None:
+        (folder / "prompts" / "support" / "v14.md").write_text("---\nowner: a-team\n---\nHello {{name}}.\n")
+        out = cli("show", "support:v14").out
+        assert "owner        a-team\n" in out
+        assert "variables    name\n" in out
+        assert out.endswith("\n\nHello {{name}}.\n")
+
+    @pytest.mark.parametrize("asked", ["support", "support:v13", "v13", V13.id])
+    def test_a_version_may_be_said_in_several_ways(self, asked: str, cli: Run) -> None:
+        found = cli("show", asked, "--json").json
+        assert (found["id"], found["text"], found["hash"]) == (V13.id, V13.text, V13.hash)
+        assert (found["active"], found["lock"]) == (True, "not locked")
+
+    def test_the_text_alone_is_byte_for_byte(self, folder: Path) -> None:
+        (folder / "prompts" / "support" / "v14.md").write_bytes("\x1b[31m ü \n\n".encode())
+        done = subprocess.run(
+            ["otel-agent", "prompts", "show", "v14", "--text"], env=environment(folder), capture_output=True, timeout=60
+        )
+        assert (done.returncode, done.stdout) == (0, "\x1b[31m ü \n".encode())
+
+    def test_a_text_cannot_speak_to_the_terminal(self, cli: Run, folder: Path) -> None:
+        (folder / "prompts" / "support" / "v14.md").write_text("\x1b[31m red\n")
+        assert "\x1b" not in cli("show", "v14").out
+
+    @pytest.mark.parametrize("asked", ["support:v99", "suport", "support:v13:000000000000", "a:b:c:d"])
+    def test_what_there_is_not_is_wrong_usage(self, asked: str, cli: Run) -> None:
+        code, out, err = cli("show", asked)
+        assert (code, out) == (2, "")
+        assert "support:v1" in err
+
+
+class TestDiff:
+    def test_of_two_versions_is_unified_and_exits_with_1(self, cli: Run) -> None:
+        code, out, _ = cli("diff", "support:v13", "support:v14")
+        assert code == 1
+        assert out.splitlines() == [
+            f"--- {V13.id}",
+            f"+++ {V14.id}",
+            "@@ -1,2 +1,2 @@",
+            "-Answer using KB.",
+            "+Answer using KB, at length.",
+            " Cite.",
+        ]
+
+    def test_of_one_text_twice_exits_with_0(self, cli: Run, folder: Path) -> None:
+        (folder / "prompts" / "support" / "v15.md").write_text(TEXTS["v14"])
+        assert cli("diff", "v14", "v15").code == 0
+        found = cli("diff", "v14", "v15", "--json").json
+        assert (found["same"], found["diff"]) == (True, [])
+
+    def test_as_json(self, cli: Run) -> None:
+        found = cli("diff", "v13", "v14", "--json").json
+        assert (found["a"], found["b"], found["same"]) == (V13.id, V14.id, False)
+        assert "-Answer using KB." in found["diff"]
+
+    def test_against_the_lock(self, cli: Run, folder: Path) -> None:
+        assert "is not in prompts.lock" in cli("diff", "v13").out
+        cli("lock")
+        assert cli("diff", "v13")[:2] == (0, f"{V13.id} is what prompts.lock records\n")
+        (folder / "prompts" / "support" / "v13.md").write_text("Other.\n")
+        code, out, _ = cli("diff", "v13")
+        assert code == 1
+        assert V13.id in out
+        assert Prompt("support", "v13", "Other.").id in out
+        assert "\n  git log -p -- prompts/support/v13.md\n" in out
+        found = cli("diff", "v13", "--json").json
+        assert (found["recorded"], found["same"]) == (V13.id, False)
+
+
+class TestLock:
+    def test_records_all_and_then_only_what_is_new(self, cli: Run, folder: Path) -> None:
+        assert cli("lock", "--who", "anna").out.splitlines() == [f"recorded  {each.id}" for each in (V12, V13, V14)]
+        before = (folder / "prompts.lock").read_text()
+        assert cli("lock").out == "prompts.lock has all 3 versions\n"
+        assert (folder / "prompts.lock").read_text() == before
+        assert [json.loads(line)["who"] for line in before.splitlines()] == ["anna"] * 3
+
+    @pytest.mark.parametrize("option", ["--dry-run", "--check"])
+    def test_only_looking_writes_nothing(self, option: str, cli: Run, folder: Path) -> None:
+        before = tree(folder)
+        code, out, _ = cli("lock", option)
+        assert code == (1 if option == "--check" else 0)
+        assert out.splitlines()[0] == f"would record  {V12.id}"
+        assert tree(folder) == before
+
+    def test_check_is_content_where_all_is_recorded(self, cli: Run) -> None:
+        cli("lock")
+        assert cli("lock", "--check").code == 0
+
+    def test_a_changed_text_is_refused_with_the_command_that_shows_it(self, cli: Run, folder: Path) -> None:
+        cli("lock")
+        (folder / "prompts" / "support" / "v13.md").write_text("Other.\n")
+        before = tree(folder)
+        code, out, err = cli("lock")
+        assert (code, out) == (1, "")
+        assert "`otel-agent prompts diff support:v13`" in err
+        assert err.count("\n") == 1
+        assert tree(folder) == before
+        assert "changed" in cli("list").out
+
+    def test_as_json(self, cli: Run, folder: Path) -> None:
+        found = cli("lock", "--json", "--who", "anna").json
+        assert [entry["id"] for entry in found["added"]] == [V12.id, V13.id, V14.id]
+        assert found["lock"] == str(folder / "prompts.lock")
+
+
+class TestActivate:
+    def test_moves_the_way_back_and_says_all_of_it(self, cli: Run, folder: Path) -> None:
+        code, out, err = cli("activate", "support:v14", "--who", "anna", "--why", "better")
+        assert (code, err) == (0, "")
+        assert out.splitlines() == [
+            "support:",
+            "  active    support:v14  (was support:v13)",
+            "  rollback  support:v13  (was support:v12)",
+            "  canary    none",
+            "New runs get support:v14.",
+            "It holds within a second in every process that follows otel-agent.override.json;",
+            "runs in flight keep their prompt.",
+        ]
+        assert released(folder) == Release(name="support", active="support:v14", rollback="support:v13")
+
+    def test_the_same_again_changes_nothing(self, cli: Run, folder: Path) -> None:
+        cli("activate", "support:v14")
+        before = tree(folder)
+        code, out, _ = cli("activate", "support:v14")
+        assert (code, out) == (0, "support: nothing to change, support:v14 is active and no canary runs\n")
+        assert tree(folder) == before
+
+    def test_a_version_without_a_text_needs_force_and_a_reason(self, cli: Run, folder: Path) -> None:
+        before = tree(folder)
+        code, out, err = cli("activate", "support:v15")
+        assert (code, out) == (1, "")
+        assert "did you mean support:v1" in err
+        assert cli("activate", "support:v15", "--force").code == 2
+        assert tree(folder) == before
+        assert cli("activate", "support:v15", "--force", "--why", "comes with the next release").code == 0
+        assert cli("history", "--json").json["changes"][0]["why"] == "comes with the next release"
+
+    def test_a_text_that_is_not_the_recorded_one_is_refused(self, cli: Run, folder: Path) -> None:
+        cli("lock")
+        (folder / "prompts" / "support" / "v14.md").write_text("Other.\n")
+        code, _, err = cli("activate", "support:v14")
+        assert code == 1
+        assert "is not the one that prompts.lock records" in err
+        assert released(folder) is None
+
+    def test_a_prompt_that_only_the_application_knows_is_let_through_with_a_note(self, cli: Run) -> None:
+        code, _, err = cli("activate", "sales:v2")
+        assert code == 0
+        assert "no text of sales can be seen from here" in err
+
+    def test_a_version_that_is_not_recorded_is_noted_where_there_is_a_lock(self, cli: Run, folder: Path) -> None:
+        cli("lock")
+        (folder / "prompts" / "support" / "v15.md").write_text("New.\n")
+        assert "support:v15 is not in prompts.lock yet" in cli("activate", "v15").err
+
+    @pytest.mark.parametrize("asked", ["", "support", "a:b:c", ":v1"])
+    def test_what_is_no_version_is_wrong_usage(self, asked: str, cli: Run) -> None:
+        assert cli("activate", asked).code == 2
+
+
+class TestCanary:
+    def test_begins_grows_and_ends(self, cli: Run, folder: Path) -> None:
+        options = ["--by", "user", "--tenant", "acme", "--tenant", "b", "--environment", "prod", "--salt", "s"]
+        assert cli("canary", "support:v14", "--percent", "10", *options).code == 0
+        first = released(folder)
+        assert first == Release(
+            name="support",
+            active="support:v13",
+            rollback="support:v12",
+            canary=Canary(
+                version="v14", percent=10, by="user", salt="s", tenants=("acme", "b"), environments=("prod",)
+            ),
+        )
+        out = cli("canary", "support", "--percent", "20%").out
+        assert (
+            "canary    support:v14, 20 % of the users (tenant acme, tenant b, in prod)  (was support:v14, 10 %" in out
+        )
+        assert (
+            "New runs get support:v13; support:v14 goes to 20 % of the users (tenant acme, tenant b, in prod)." in out
+        )
+        second = released(folder)
+        assert second is not None
+        assert second.canary == Canary(
+            version="v14", percent=20, by="user", salt="s", tenants=("acme", "b"), environments=("prod",)
+        )
+        assert cli("canary", "v14", "--percent", "0").code == 0
+        assert released(folder) == Release(name="support", active="support:v13", rollback="support:v12")
+
+    def test_as_json_has_before_and_after(self, cli: Run) -> None:
+        found = cli("canary", "v14", "--percent", "5", "--json", "--who", "anna").json
+        assert (found["prompt"], found["changed"], found["dry_run"]) == ("support", True, False)
+        assert found["before"]["canary"] is None
+        assert found["after"]["canary"] == {
+            "version": "v14",
+            "percent": 5,
+            "by": "conversation",
+            "salt": "support",
+            "tenants": [],
+            "environments": [],
+        }
+        assert (found["change"]["what"], found["change"]["who"]) == ("rollout_changed", "anna")
+
+    @pytest.mark.parametrize("share", ["101", "-1", "x", "0.001", "nan", ""])
+    def test_a_share_that_is_none_is_wrong_usage(self, share: str, cli: Run) -> None:
+        code, _, err = cli("canary", "v14", "--percent", share)
+        assert code == 2
+        assert "a percentage from 0 to 100, in steps of 0.01" in err
+
+    def test_of_the_active_version_is_refused(self, cli: Run) -> None:
+        code, _, err = cli("canary", "v13", "--percent", "5")
+        assert code == 1
+        assert "another version than the active support:v13" in err
+
+    def test_without_anything_active_is_refused(self, cli: Run) -> None:
+        code, _, err = cli("canary", "sales:v2", "--percent", "5")
+        assert code == 1
+        assert "otel-agent prompts activate sales:VERSION" in err
+
+    def test_goes_through_the_gates(self, cli: Run) -> None:
+        assert cli("canary", "v15", "--percent", "5").code == 1
+        assert cli("canary", "v15", "--percent", "5", "--force", "--why", "soon").code == 0
+        assert cli("canary", "v15", "--percent", "0").code == 0, "ending one needs nobody's leave"
+
+
+class TestRollback:
+    def test_without_a_target_goes_to_the_configured_one(self, cli: Run, folder: Path) -> None:
+        code, out, _ = cli("rollback")
+        assert code == 0
+        assert "active    support:v12  (was support:v13)" in out
+        assert released(folder) == Release(name="support", active="support:v12", rollback="support:v12")
+
+    def test_with_one_value_goes_there_and_ends_the_canary(self, cli: Run, folder: Path) -> None:
+        cli("canary", "v14", "--percent", "10")
+        code, out, _ = cli("rollback", "support:v13", "--why", "tokens doubled")
+        assert code == 0
+        assert "canary    none         (was support:v14, 10 % of the conversations)" in out
+        assert released(folder) == Release(name="support", active="support:v13", rollback="support:v12")
+        last = cli("history", "--json").json["changes"][0]
+        assert (last["what"], last["before"], last["after"]) == ("rolled_back", "support:v14", "support:v13")
+        assert last["why"] == "tokens doubled"
+
+    def test_without_a_target_says_how_to_take_back_the_canary_alone(self, cli: Run) -> None:
+        cli("canary", "v14", "--percent", "10")
+        assert "`otel-agent prompts rollback support:v13` would have taken back the canary" in cli("rollback").err
+
+    def test_typed_twice_changes_nothing_more(self, cli: Run, folder: Path) -> None:
+        cli("rollback")
+        before = tree(folder)
+        assert cli("rollback").code == 0
+        assert tree(folder) == before
+
+    def test_of_one_of_several_needs_its_name(self, cli: Run, folder: Path) -> None:
+        second_prompt(folder)
+        code, _, err = cli("rollback")
+        assert code == 2
+        assert "`otel-agent prompts rollback support`" in err
+        assert cli("rollback", "support").code == 0
+        assert released(folder) is not None
+
+    @pytest.mark.parametrize(
+        ("target", "code", "said"),
+        [
+            ("support:v14", 1, "support:v14 is the canary, which `support:v13` takes back"),
+            ("support:v9", 1, "must be a version that has a text"),
+            ("sales:v1", 2, "there is no prompt 'sales'"),
+            ("a:b:c", 2, "is no version"),
+        ],
+    )
+    def test_a_target_that_cannot_be_meant(self, target: str, code: int, said: str, cli: Run, folder: Path) -> None:
+        cli("canary", "v14", "--percent", "10")
+        before = tree(folder)
+        done = cli("rollback", target)
+        assert done.code == code
+        assert said in done.err
+        assert tree(folder) == before
+
+    def test_with_no_way_back_says_what_is_active(self, cli: Run, folder: Path) -> None:
+        (folder / "otel-agent.yaml").write_text('prompts: {active: "support:v13"}')
+        code, _, err = cli("rollback")
+        assert code == 1
+        assert "support has no rollback: support:v13 is active" in err
+
+    def test_works_while_another_text_is_in_disorder(self, cli: Run, folder: Path) -> None:
+        cli("lock")
+        (folder / "prompts" / "support" / "v14.md").write_text("Other.\n")
+        assert cli("rollback", "support:v12").code == 0
+
+
+class TestHistory:
+    def test_has_every_change_the_newest_first(self, cli: Run) -> None:
+        cli("canary", "v14", "--percent", "10", "--who", "anna")
+        cli("activate", "v14", "--who", "ben", "--why", "good numbers")
+        found = cli("history", "--json").json["changes"]
+        assert [(change["what"], change["who"], change["percent"]) for change in found] == [
+            ("activated", "ben", None),
+            ("rollout_changed", "anna", 10),
+        ]
+        lines = cli("history").out.splitlines()
+        assert re.search(r"support +activated +support:v13 +support:v14 +- +ben +good numbers", lines[2])
+        assert re.search(r"rollout_changed .* 10 % +anna", lines[3])
+        assert len(cli("history", "--json", "--limit", "1").json["changes"]) == 1
+        assert cli("history", "sales").out == "Nothing has been changed of sales.\n"
+
+    def test_without_any(self, cli: Run) -> None:
+        assert cli("history").out == "Nothing has been changed.\n"
+
+    def test_a_line_that_is_none_is_told_with_its_number(self, cli: Run, folder: Path) -> None:
+        cli("activate", "v14")
+        with (folder / "otel-agent.history.jsonl").open("a") as file:
+            file.write("half of a li")
+        assert "line 2 of otel-agent.history.jsonl is none" in cli("history").err
+
+
+CHANGES = [("activate", "v14"), ("canary", "v14", "--percent", "5"), ("rollback",), ("rollback", "support:v12")]
+changes = pytest.mark.parametrize("command", CHANGES, ids=" ".join)
+
+
+class TestEveryChange:
+    @changes
+    def test_a_dry_run_says_what_it_would_do_and_leaves_all_as_it_is(
+        self, command: tuple[str, ...], cli: Run, folder: Path
+    ) -> None:
+        before = tree(folder)
+        code, out, _ = cli(*command, "--dry-run")
+        assert (code, out.splitlines()[-1]) == (0, "A dry run: nothing was changed.")
+        found = cli(*command, "--dry-run", "--json").json
+        assert (found["dry_run"], found["changed"]) == (True, False)
+        assert found["before"] != found["after"]
+        assert tree(folder) == before
+
+    @changes
+    def test_a_broken_override_file_is_one_line_and_stays(
+        self, command: tuple[str, ...], cli: Run, folder: Path
+    ) -> None:
+        (folder / "otel-agent.override.json").write_text("{")
+        before = tree(folder)
+        code, out, err = cli(*command)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "take it away to go back to the configuration" in err
+        assert tree(folder) == before
+
+    def test_the_user_of_the_system_is_who_does_it(self, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LOGNAME", "eva")
+        cli("activate", "v14")
+        assert cli("history", "--json").json["changes"][0]["who"] == "eva"
+
+    def test_a_system_without_a_user_asks_for_a_name(self, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unknown() -> str:
+            raise OSError("no username")
+
+        monkeypatch.setattr("getpass.getuser", unknown)
+        code, _, err = cli("activate", "v14")
+        assert code == 2
+        assert "--who NAME" in err
+        assert cli("activate", "v14", "--who", "anna").code == 0
+
+    def test_another_writer_is_waited_for_and_named(
+        self, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ReleaseFiles.change, "__kwdefaults__", {"why": None, "dry_run": False, "seconds": 0.05})
+        with locked(folder / "otel-agent.override.json"):
+            code, _, err = cli("activate", "v14")
+        assert code == 1
+        assert ".otel-agent.override.json.lock" in err
+
+    def test_an_interrupt_is_130_and_leaves_the_old_state(self, folder: Path) -> None:
+        command = ["otel-agent", "prompts", "activate", "v14"]
+        before = released(folder)
+        with (
+            locked(folder / "otel-agent.override.json"),
+            subprocess.Popen(
+                command, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ) as process,
+        ):
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(3)  # it waits for the lock
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (130, "")
+        assert "Traceback" not in err
+        assert released(folder) == before
+
+
+class TestConfiguration:
+    def test_may_be_named(self, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (folder / "elsewhere").mkdir()
+        monkeypatch.chdir(folder / "elsewhere")
+        assert cli("activate", "v14", "--config", str(folder / "otel-agent.yaml")).code == 0
+        assert released(folder) is not None
+        monkeypatch.setenv("OTEL_AGENT_CONFIG", str(folder / "otel-agent.yaml"))
+        assert cli("list", "--json").json["releases"][0]["active"] == "support:v14"
+
+    def test_one_that_is_not_there_is_one_line(self, cli: Run) -> None:
+        code, _, err = cli("list", "--config", "none.yaml")
+        assert (code, err.count("\n")) == (1, 1)
+        assert "none.yaml" in err
+
+    def test_every_problem_of_one_is_told(self, cli: Run, folder: Path) -> None:
+        (folder / "otel-agent.yaml").write_text("prompts:\n  actve: support:v13\n  rollbak: support:v12\n")
+        code, _, err = cli("list")
+        assert code == 1
+        assert "active" in err
+        assert "rollback" in err
+
+    def test_the_override_file_may_stand_elsewhere(
+        self, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / "run").mkdir()
+        monkeypatch.setenv("OTEL_AGENT_PROMPTS_OVERRIDE", str(folder / "run" / "o.json"))
+        cli("activate", "v14")
+        assert {path.name for path in (folder / "run").iterdir()} == {
+            ".o.json.lock",
+            "o.json",
+            "otel-agent.history.jsonl",
+        }
+
+    def test_openfeature_need_not_be_installed(self, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(__import__("sys").modules, "openfeature", None)
+        (folder / "otel-agent.yaml").write_text('prompts: {active: "support:v13", source: openfeature}')
+        assert cli("list").code == 0
+
+
+@pytest.mark.parametrize("command", sorted(prompts.commands))
+def test_help_has_json_config_and_exit_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prompts", command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f" {option} " in out for option in ("--json", "--config"))
+    assert "Exit codes: 0 " in out
+    if command in ("activate", "canary", "rollback", "lock"):
+        assert all(f" {option} " in out for option in ("--dry-run", "--who"))
+
+
+class TestCompletion:
+    @pytest.mark.parametrize(
+        ("words", "completed"),
+        [
+            ("prompts act", "activate"),
+            ("prompts show sup", "support support:v12 support:v13 support:v14"),
+            ("prompts activate support : v1", "v12 v13 v14"),
+            ("prompts activate support :", "v12 v13 v14"),
+            ("prompts diff support : v13 support : v14", "v14"),
+            ("prompts history s", "support"),
+            ("prompts activate other : v", ""),
+        ],
+    )
+    def test_of_bash_knows_names_and_versions(self, words: str, completed: str, folder: Path) -> None:
+        bash = shutil.which("bash")
+        if bash is None:
+            pytest.skip("there is no bash here")
+        script = (
+            f'eval "$(otel-agent completion bash)"; COMP_WORDS=(otel-agent {words}); COMP_CWORD={len(words.split())}; '
+            '_otel_agent_completion otel-agent; echo "${COMPREPLY[*]}"'
+        )
+        done = run([bash, "-c", script], folder)
+        assert (done.stdout.strip(), done.stderr) == (completed, "")
+
+    def test_without_a_configuration_there_is_nothing_to_offer(self, folder: Path) -> None:
+        (folder / "otel-agent.yaml").write_text("prompts: [")
+        words = {"COMP_WORDS": "otel-agent prompts show s", "COMP_CWORD": "3"}
+        variable = "_".join(["", "OTEL", "AGENT", "COMPLETE"])
+        done = run(["otel-agent"], folder, **words, **{variable: "bash_complete"})
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
