@@ -7,11 +7,11 @@ the end.
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from otel_agent import checks, semconv
@@ -63,7 +63,7 @@ def configure(
     prices: Mapping[str, Price] | None = None,
     fallback_price: Price | None = None,
     prompts: Iterable[Prompt] | None = None,
-    config: str | os.PathLike[str] | Config | None = None,
+    config: str | Path | Config | None = None,
     history: None = None,
 ) -> None:
     """Sets up this process; a second call changes nothing.

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from otel_agent import checks
 from otel_agent.budget import Budget, FinalCall
 from otel_agent.config.shapes import WRONG
 from otel_agent.config.values import (
@@ -128,7 +129,7 @@ def _budget_clashes(budgets: Values) -> Iterator[Clash]:
 
 
 def _is_wrong(value: Any) -> bool:
-    if isinstance(value, Mapping):
+    if checks.is_mapping(value):
         return any(_is_wrong(each) for each in value.values())
     return value is WRONG
 

@@ -12,26 +12,47 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from otel_agent import checks
+from otel_agent.budget import Budget
 from otel_agent.config.settings import CONFIG, VARIABLES
+from otel_agent.config.shapes import Checked
 from otel_agent.config.values import Config
 from otel_agent.stop import InvalidSetting
 
 __all__ = ["FILE_NAME", "checked", "current", "existing", "find", "with_environment", "written"]
 
 FILE_NAME = "otel-agent.yaml"
+_DEFAULT = Config()
 
 
 def checked(field: str, value: object) -> Config | Path | None:
     """Checks what somebody gives as the configuration: a `Config`, a file's name, or None for the one that is found.
 
     Raises:
-        InvalidSetting: it is none of these.
+        InvalidSetting: it is none of these, or a part of the `Config` can never work.
     """
-    if value is None or isinstance(value, Config):
+    if value is None:
+        return None
+    if isinstance(value, Config):
+        _check(value)
         return value
-    if isinstance(value, (str, os.PathLike)) and isinstance(name := os.fspath(value), str) and name:
-        return Path(name)
+    if isinstance(value, (str, Path)) and str(value):
+        return Path(value)
     raise InvalidSetting(field=field, value=value, allowed="a file's name, a Config, or None for otel-agent.yaml here")
+
+
+def _check(config: Config) -> None:
+    for name in ("prompts", "testing", "budgets", "observability", "prices"):
+        kind = type(getattr(_DEFAULT, name))
+        checks.instance_of(f"Config.{name}", getattr(config, name), kind, f"a {kind.__name__}")
+    for setting in VARIABLES:
+        section, dot, name = setting.name.partition(".")
+        value = getattr(getattr(config, section), name) if dot else None
+        if value is not None and not setting.secret and isinstance(setting.shape, Checked):
+            setting.shape.check(f"Config.{setting.name}", setting.shape.plain(value))
+    checks.instance_of("Config.budgets.default", config.budgets.default, Budget, "a Budget")
+    for agent, budget in checks.mapping("Config.budgets.agents", config.budgets.agents, "budgets by agent").items():
+        checks.instance_of(f"Config.budgets.agents[{agent!r}]", budget, Budget, "a Budget")
 
 
 def current(given: Config | Path | None = None, *, field: str = "config") -> Config:

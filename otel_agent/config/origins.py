@@ -45,7 +45,7 @@ def rows(values: Mapping[str, Any]) -> Iterator[Row]:
     """
     for setting in SETTINGS:
         section, dot, name = setting.name.partition(".")
-        written = (values.get(section) or {}) if dot else {}
+        written: Mapping[str, Any] = (values.get(section) or {}) if dot else {}
         if name.startswith("<"):
             known = {each.name.partition(".")[2] for each in SETTINGS if each.name.startswith(f"{section}.")}
             for own in [own for own in written if own not in known]:

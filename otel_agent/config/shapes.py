@@ -69,7 +69,7 @@ class Shape:
 
     def plain(self, value: Any) -> Any:
         """Gives a value as JSON has it."""
-        return list(value) if isinstance(value, tuple) else value
+        return list(value) if checks.is_list(value) else value
 
     def schema(self) -> Schema:
         """Gives the JSON Schema of what `read` takes."""
@@ -139,11 +139,10 @@ class ListOf(Shape):
         self.words = words
 
     def _read(self, item: Item, field: str, report: Report) -> Any:
-        if not isinstance(item.value, list):
+        if not checks.is_list(item.value):
             report(item, field, f"a list of {self.words}", shown=False)
             return WRONG
-        each: list[Item] = item.value
-        return tuple(self.shape.read(one, f"{field}[{number}]", report) for number, one in enumerate(each))
+        return tuple(self.shape.read(each, f"{field}[{number}]", report) for number, each in enumerate(item.value))
 
     def schema(self) -> Schema:
         return {"type": "array", "items": self.shape.schema()}
@@ -212,10 +211,10 @@ class Section(Shape):
         self._elsewhere = elsewhere
 
     def _read(self, item: Item, field: str, report: Report) -> Any:
-        if not isinstance(item.value, dict) and item.value is not None:
+        if not checks.is_mapping(item.value) and item.value is not None:
             report(item, field, f"a mapping: {self.words}" if self.words else "a mapping", shown=False)
             return WRONG
-        inside: dict[str, Item] = item.value or {}
+        inside: Mapping[str, Item] = item.value or {}
         for name, key in self.keys.items():
             if key.required and name not in inside:
                 report(item, f"{field}.{name}" if field else name, "is missing", key="")

@@ -51,7 +51,6 @@ def _mark(record: Any) -> None:
     run = current_run()
     if run is None:
         return
-    fields = vars(record)
-    fields.setdefault(semconv.RUN_ID, run.id)
+    record.__dict__.setdefault(semconv.RUN_ID, run.id)
     if run.prompt_id is not None:
-        fields.setdefault(semconv.PROMPT_ID, run.prompt_id)
+        record.__dict__.setdefault(semconv.PROMPT_ID, run.prompt_id)

@@ -146,6 +146,23 @@ def test_what_is_no_file_is_refused(given: Any, allowed: str) -> None:
         configure(config=given)
 
 
+@pytest.mark.parametrize(
+    ("own", "field"),
+    [
+        (Config(budgets=5), "Config.budgets"),  # type: ignore[arg-type]
+        (Config(budgets=Budgets(default={"max_steps": 1})), "Config.budgets.default"),  # type: ignore[arg-type]
+        (Config(budgets=Budgets(agents={"a": 5})), "Config.budgets.agents"),  # type: ignore[dict-item]
+        (Config(observability=Observability(mode="OBSERVE")), "Config.observability.mode"),  # type: ignore[arg-type]
+        (Config(observability=Observability(threads="no")), "Config.observability.threads"),  # type: ignore[arg-type]
+        (Config(observability=Observability(console=5)), "Config.observability.console"),  # type: ignore[arg-type]
+    ],
+    ids=str,
+)
+def test_a_config_with_a_wrong_part_is_refused(own: Config, field: str) -> None:
+    with pytest.raises(InvalidSetting, match=field):
+        configure(config=own)
+
+
 def test_a_variable_that_names_no_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_AGENT_CONFIG", "nowhere.yaml")
     with pytest.raises(InvalidSetting, match=r"OTEL_AGENT_CONFIG = 'nowhere\.yaml'"):

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from otel_agent import InvalidSetting
+from otel_agent.checks import is_list
 from otel_agent.cli.config.printing import WRONG, file_argument, out
 from otel_agent.config.current import find
 from otel_agent.config.file import read_file
@@ -31,7 +32,7 @@ def show(context: click.Context, file: Path | None, as_json: bool, everything: b
     """
     try:
         found = file if file is not None else find()
-        values = {} if found is None else _values(found)
+        values: Mapping[str, Any] = {} if found is None else _values(found)
         shown = list(rows(values))
     except InvalidSetting as wrong:
         click.echo(out(str(wrong)), err=True)
@@ -66,6 +67,6 @@ def _text(row: Row) -> str:
         return "(hidden)"
     if row.value is None or row.value == []:
         return "-"
-    if isinstance(row.value, list):
+    if is_list(row.value):
         return ", ".join(map(str, row.value))
     return str(row.value).lower() if isinstance(row.value, bool) else str(row.value)
