@@ -131,12 +131,13 @@ def _object(where: str, value: object, keys: Iterable[str] | None = None) -> Map
 
 def _entry(where: str, name: str, value: object) -> tuple[Release, Change | None]:
     entry = _object(where, value, _ENTRY_KEYS)
+    active: Any = entry.get("active")
     canary, change = entry.get("canary"), entry.get("change")
     release = _built(
         where,
         lambda: Release(
             name=name,
-            active=entry.get("active"),  # type: ignore[arg-type]
+            active=active,
             rollback=entry.get("rollback"),
             canary=None if canary is None else canary_from(f"{where}.canary", canary),
         ),
@@ -179,7 +180,8 @@ def _change(where: str, value: object) -> Change:
     missing = next((key for key in ("what", "prompt", "when", "who") if key not in entry), None)
     if missing is not None:
         raise InvalidSetting(field=f"{where}.{missing}", value=None, allowed="given")
-    return _built(where, lambda: Change(**{"before": None, "after": None, **entry}))
+    fields: dict[str, Any] = {"before": None, "after": None, **entry}
+    return _built(where, lambda: Change(**fields))
 
 
 def dump_override(override: Override) -> str:
@@ -198,9 +200,9 @@ def _dumped(release: Release, change: Change | None) -> dict[str, Any]:
 
 
 def _plain(value: Canary | Change, keys: Iterable[str]) -> dict[str, Any]:
-    values = {key: getattr(value, key) for key in keys}
+    values: dict[str, Any] = {key: getattr(value, key) for key in keys}
     known = {key: item for key, item in values.items() if item not in (None, ())}
-    return {key: list(item) if isinstance(item, tuple) else item for key, item in known.items()}
+    return {key: list(item) if checks.is_list(item) else item for key, item in known.items()}
 
 
 def parse_change(line: str) -> Change:

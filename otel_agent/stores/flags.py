@@ -51,7 +51,7 @@ class OpenFeatureFlags:
     def __init__(self, domain: str | None = None) -> None:
         try:
             from openfeature import api
-            from openfeature.evaluation_context import EvaluationContext
+            from openfeature.evaluation_context import EvaluationContext  # pyright: ignore[reportMissingTypeStubs]
             from openfeature.exception import ErrorCode
         except ImportError:
             allowed = "used with the OpenFeature SDK: pip install 'otel-agent[openfeature]'"

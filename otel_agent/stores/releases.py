@@ -113,8 +113,9 @@ class ReleaseSelector:
                     yield PromptInfo(prompt.name, prompt.id, prompt.version, role)
 
     def _roles(self, name: str, offer: Offer) -> list[tuple[str, Role]]:
+        """Gives the versions that are compared; what flags give beside the active one is a candidate too."""
         given = set[str]() if self._flagged is None or offer.active is None else self._flagged.given(name)
-        others = sorted(given - {offer.active.prompt.id} if offer.active is not None else given)
+        others = sorted(given - ({offer.active.prompt.id} if offer.active is not None else set()))
         if not others:
             return list(roles(offer.release))
         return [(offer.release.active, "baseline"), *((ref, "candidate") for ref in others)]

@@ -302,6 +302,7 @@ def check_run() -> None:
     assert_type(run.id, str)
     assert_type(run.prompt, Prompt | None)
     assert_type(run.prompt_id, str | None)
+    assert_type(run.variant, str | None)
     assert_type(run.usage, Usage)
     assert_type(run.own_usage, Usage)
     assert_type(run.remaining(), Remaining)
@@ -352,10 +353,13 @@ def check_values() -> None:
     assert_type(PROMPT.id, str)
     assert_type(PROMPT.hash, str)
     assert_type(PROMPT.text, str)
+    assert_type(PROMPT.variables, frozenset[str])
+    assert_type(PROMPT.render({"a": 1}, b="text"), str)
     assert_type(prompt_id("text"), str)
     assert_type(build_system_prompt(PROMPT), str)
     assert_type(build_system_prompt(PROMPT, mark="end"), str)
     assert_type(build_system_prompt(PROMPT, mark=None), str)
+    assert_type(build_system_prompt(PROMPT, variables={"a": "text"}), str)
     version: str = __version__
     assert version
     Price(input="0.25", output=2, cached_input=Decimal("0.025"), per_call=0.01)
