@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Token
 from typing import Any, ParamSpec, TypeVar, cast
 
 import wrapt
@@ -30,6 +31,7 @@ __all__ = [
     "Frame",
     "Source",
     "activate",
+    "attach",
     "carry_into_threads",
     "current_context",
     "current_frame",
@@ -84,25 +86,27 @@ class Frame:
     before: Context
 
 
-current_context = otel.get_current
+_runtime: Any = getattr(otel, "_RUNTIME_CONTEXT", otel)  # what the functions of that module ask: one step less
+attach: Callable[[Context], Token[Context]] = _runtime.attach
+current_context: Callable[[], Context] = _runtime.get_current
 
 
 def current_frame() -> Frame | None:
     """Gives the innermost open frame of this thread or task, or None."""
-    return cast("Frame | None", otel.get_current().get(FRAME))
+    return cast("Frame | None", current_context().get(FRAME))
 
 
 def activate(context: Context) -> Context:
     """Makes a context the current one and gives the one before."""
-    before = otel.get_current()
-    otel.attach(context)
+    before = current_context()
+    attach(context)
     return before
 
 
 def restore(frame: Frame) -> None:
     """Makes the context before a frame the current one, if the current one is its own or was left open in it."""
     if _is_open_here(frame):
-        otel.attach(frame.before)
+        attach(frame.before)
 
 
 def restore_in_collection(frame: Frame) -> None:
@@ -110,7 +114,7 @@ def restore_in_collection(frame: Frame) -> None:
     if SETS_INSIDE_COLLECTIONS:
         restore(frame)
     elif _is_open_here(frame):
-        _overwrite(otel.get_current(), frame.before)
+        _overwrite(current_context(), frame.before)
 
 
 SETS_INSIDE_COLLECTIONS = sys.version_info >= (3, 12)
@@ -124,7 +128,7 @@ def _overwrite(context: Context, other: Context) -> None:
 
 
 def _is_open_here(frame: Frame) -> bool:
-    inner: Any = otel.get_current().get(FRAME)
+    inner: Any = current_frame()
     while inner is not None:
         if inner is frame:
             return True
@@ -146,7 +150,7 @@ def propagate(fn: Callable[P, R]) -> Callable[P, R]:
     """
     if not callable(fn):
         raise InvalidSetting(field="propagate.fn", value=fn, allowed="a function")
-    context = otel.get_current()
+    context = current_context()
     if inspect.iscoroutinefunction(fn):
         return cast("Callable[P, R]", _propagate_async(fn, context))
 
@@ -179,7 +183,7 @@ class _Within:
         self.before = activate(self.context)
 
     def __exit__(self, *exc: object) -> None:
-        otel.attach(self.before)
+        attach(self.before)
 
 
 # threads
@@ -207,7 +211,7 @@ def _carried_already() -> bool:
 
 
 def _start(start: Callable[[], None], thread: threading.Thread, args: Any, kwargs: Any) -> None:
-    context = otel.get_current()
+    context = current_context()
     if context:
         _carry(thread, otel.set_value(INHERITED, context.get(FRAME), context))
     return start(*args, **kwargs)

@@ -9,7 +9,7 @@ imports neither SDK. Never raises, never consumes an iterator, never reads or pa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from otel_agent.usage import Reading
@@ -89,20 +89,22 @@ class StreamReading:
     tokens before there are any: it is left out, so that the output of an abandoned stream is unknown.
     """
 
-    __slots__ = ("_counts", "_fed", "_id", "_model", "_reasons")
+    __slots__ = ("_counts", "_id", "_model", "_now", "_reasons", "began")
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int] = lambda: 0) -> None:
+        self.began: int | None = None
+        self._now = now
         self._counts: dict[str, int] = {}
         self._reasons: dict[int, str] = {}
         self._model: str | None = None
         self._id: str | None = None
-        self._fed = False
 
     def feed(self, event: object) -> None:
         """Takes in one event or chunk; never raises, and is quick where there is nothing to read."""
-        if self._fed and _says_nothing(event):
+        if self.began is None:
+            self.began = self._now()
+        elif _says_nothing(event):
             return
-        self._fed = True
         try:
             self._take(event, 0)
         except Exception:
@@ -143,25 +145,22 @@ def _says_nothing(event: Any) -> bool:
     """Tells in a few look-ups that an event carries neither usage nor an end; False also when it cannot tell."""
     try:
         fields: Mapping[str, Any] = event if event.__class__ is dict else event.__dict__
-        kind = fields.get("type")
-        if kind == "chunk":
-            return _says_nothing(fields["chunk"])
-        if kind.__class__ is str:
-            return kind not in _TELLING and fields.get("usage") is None
+        if "type" in fields:
+            kind = fields["type"]
+            if kind == "chunk":
+                return _says_nothing(fields["chunk"])
+            return kind.__class__ is str and kind not in _TELLING and fields.get("usage") is None
         # An object may have a usage that its `__dict__` does not show.
-        silent = fields.get("usage", None if fields is event else event) is None
-        nests = "response" in fields or "message" in fields or "x_groq" in fields or "chunk" in fields
-        return silent and not nests and not _ends(fields["choices"])
+        if fields["usage"] is not None if "usage" in fields else fields is not event:
+            return False
+        if "x_groq" in fields:  # of all that a chunk with choices may have, the one that holds another usage
+            return False
+        for choice in fields["choices"]:
+            if choice.get("finish_reason") if choice.__class__ is dict else choice.finish_reason:
+                return False
+        return True
     except Exception:
         return False
-
-
-def _ends(choices: Any) -> bool:
-    """Tells whether some choice says why it ended; a loop, as a generator would cost more than the look-ups."""
-    for choice in choices:  # noqa: SIM110
-        if choice.get("finish_reason") if choice.__class__ is dict else choice.finish_reason:
-            return True
-    return False
 
 
 def _get(thing: object, name: str) -> Any:

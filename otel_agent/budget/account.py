@@ -201,7 +201,6 @@ class Account:
         "below",
         "budget",
         "by_tool",
-        "capped",
         "closed",
         "deadline",
         "exceeded",
@@ -275,7 +274,7 @@ class Account:
                 self._put_limit(i, limit)
         if before.max_seconds != budget.max_seconds or before.warn_at != budget.warn_at:
             self._put_deadline()
-        self.capped = bool(budget.max_calls_per_tool)
+        self._look()
         self.tree.repeats = self.tree.repeats or budget.max_repeats is not None
 
     def _put_limit(self, i: int, limit: int) -> None:
@@ -294,12 +293,12 @@ class Account:
             self.deadline = self.started + nanoseconds
             self.warn_at_time = self.started + int(nanoseconds * self.budget.warn_at)
         self.exceeded.discard(StopCode.MAX_SECONDS)
-        self._look()
 
     def _look(self) -> None:
-        """Sets the time from which a gate looks closely: the next warning, the deadline, or at once after a stop."""
+        """Sets the time from which a gate looks closely: the next warning, the deadline; at once for caps of tools."""
         next_time = min(self.deadline, self.warn_at_time)
-        self.look_from = ALWAYS if self.stop is not None else NEVER if next_time == NO_LIMIT else int(next_time)
+        at_once = self.stop is not None or bool(self.budget.max_calls_per_tool)
+        self.look_from = ALWAYS if at_once else NEVER if next_time == NO_LIMIT else int(next_time)
 
     @property
     def own(self) -> list[int]:
@@ -392,7 +391,8 @@ class Account:
             room = account.room
             room[TOOL_CALLS] -= 1
             account.by_tool[tool] += 1
-            if min(room) < 0 or now >= account.look_from or account.capped:
+            steps, calls, tokens, usd = room
+            if steps < 0 or calls < 0 or tokens < 0 or usd < 0 or now >= account.look_from:
                 refusal = account._judge(ONE_TOOL_CALL, now, tool, None, False)
                 if refusal is not None:
                     self._give_back(ONE_TOOL_CALL, tool, None, account)
@@ -461,7 +461,6 @@ class Account:
                 or room[TOKENS] < 0
                 or room[USD] < 0
                 or now >= account.look_from
-                or (tool is not None and account.capped)
                 or repeat is not None
             ):
                 refusal = account._judge(spend, now, tool, repeat, final and account is self)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from opentelemetry import context as otel
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
@@ -88,7 +87,7 @@ class AgentVerb(Verb[Run]):
 
     def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run:
         asked = self.asked
-        context = otel.get_current()
+        context = ctx.current_context()
         above: Any = context.get(ctx.FRAME)
         parent = run_of(above, context)
         if parent is not None and parent.account.closed:
@@ -132,7 +131,7 @@ class AgentVerb(Verb[Run]):
             run.recorded = run.span.is_recording()
             if run.recorded:
                 spans.write(run.span, self._more(run))
-        otel.attach(Context(inside))
+        ctx.attach(Context(inside))
         _announce(run)
 
     def _at_start(self, run: Run) -> dict[str, Any]:

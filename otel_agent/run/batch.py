@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from opentelemetry import context as otel
 from opentelemetry.context import Context
 
 from otel_agent import checks
@@ -41,7 +40,7 @@ class BatchVerb(Verb[Batch]):
         return frame.slots
 
     def open(self, wrapped: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Batch:
-        context = otel.get_current()
+        context = ctx.current_context()
         above: Any = context.get(ctx.FRAME)
         batch = Batch()
         batch.above, batch.before = above, context
@@ -50,7 +49,7 @@ class BatchVerb(Verb[Batch]):
             batch.slots = [_slot(None, name, None, None, context) for name, _ in self.wanted]
         else:
             batch.slots = self._admit(run, context)
-        otel.attach(Context({**context, ctx.FRAME: batch}))
+        ctx.attach(Context({**context, ctx.FRAME: batch}))
         return batch
 
     def _admit(self, run: Run, context: Context) -> list[Slot]:

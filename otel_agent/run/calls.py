@@ -6,13 +6,13 @@ import functools
 import inspect
 from typing import Any, TypeVar
 
-from opentelemetry.context import Context, attach
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 
 from otel_agent import config, semconv
 from otel_agent import context as ctx
 from otel_agent.budget import Refusal
-from otel_agent.context import FRAME
+from otel_agent.context import FRAME, attach
 from otel_agent.run.blame import blame, code_for, is_cancellation, is_decision
 from otel_agent.run.drive import Verb
 from otel_agent.run.state import Run, RunFrame, plain, run_of

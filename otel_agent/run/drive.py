@@ -56,9 +56,6 @@ would keep it and all its frames alive until the next garbage collection.)"""
 class Verb(Generic[F]):
     """What can be put around code: `agent_run`, `llm_call`, `tool_call`."""
 
-    sees_items = False
-    """Whether it wants to be told each item of a generator or stream."""
-
     def __init__(self) -> None:
         self._entered: list[tuple[F, asyncio.Timeout | None]] = []
         watch_collector()
@@ -101,8 +98,9 @@ class Verb(Generic[F]):
         """Tells whether a returned object is a stream that the frame lasts for."""
         return is_named_stream(result)
 
-    def saw_item(self, frame: F, item: Any) -> None:
-        """Is told each item of a generator or stream."""
+    def reader(self, frame: F) -> Callable[[Any], None] | None:
+        """Gives what is to be told each item of a generator or stream, or None."""
+        return None
 
     def last(self, frame: F, result: Any) -> Any:
         """Lets a frame last for what was returned, and gives what is returned in its place."""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from opentelemetry import context as otel
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, SpanKind
 
@@ -54,7 +53,6 @@ class LLMCall(Call):
     __slots__ = (
         "cancelled",
         "expected_output",
-        "first_item",
         "fitting_output",
         "held",
         "quote",
@@ -65,7 +63,6 @@ class LLMCall(Call):
     )
     cancelled: bool
     recorded_cost: int | None
-    first_item: int | None
     held: Spend
     fitting_output: int | None
     expected_output: int | None
@@ -140,7 +137,6 @@ class LLMVerb(CallVerb[LLMCall]):
     """`llm_call(...)`: a decorator, `with` and `async with` around one call of a model."""
 
     span_kind = SpanKind.CLIENT
-    sees_items = True
     final = False
 
     def __init__(
@@ -182,7 +178,7 @@ class LLMVerb(CallVerb[LLMCall]):
     # before the call
 
     def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> LLMCall:
-        context = otel.get_current()
+        context = ctx.current_context()
         above: Any = context.get(ctx.FRAME)
         run = run_here(above, context)
         call = LLMCall()
@@ -192,7 +188,7 @@ class LLMVerb(CallVerb[LLMCall]):
         call.held, call.step = NOTHING, 0
         call.expected_output = call.fitting_output = self.max_output
         call.recorded, call.stream = None, None
-        call.recorded_cost, call.first_item, call.cancelled = None, None, False
+        call.recorded_cost, call.cancelled = None, False
         if run is not None:
             self._pass(call, run, context)
         call.before, call.closed = context, False
@@ -291,11 +287,9 @@ class LLMVerb(CallVerb[LLMCall]):
     def is_stream(self, result: Any) -> bool:
         return is_iterator(result)
 
-    def saw_item(self, frame: LLMCall, item: Any) -> None:
-        if frame.stream is None:
-            frame.stream = StreamReading()
-            frame.first_item = ctx.monotonic()
-        frame.stream.feed(item)
+    def reader(self, frame: LLMCall) -> Callable[[Any], None]:
+        frame.stream = StreamReading(ctx.monotonic)
+        return frame.stream.feed
 
     def close(self, frame: LLMCall, exc: BaseException | None, result: Any) -> BaseException | None:
         if frame.closed:
@@ -340,7 +334,7 @@ class LLMVerb(CallVerb[LLMCall]):
         """Gives what was recorded, else what the stream said, else what the returned response says."""
         if call.recorded is not None:
             return call.recorded
-        if call.stream is not None:
+        if call.stream is not None and call.stream.began is not None:
             return call.stream.reading
         return _NOTHING_READ if result is None else read_response(result)
 
@@ -392,8 +386,8 @@ class LLMVerb(CallVerb[LLMCall]):
             found[semconv.USAGE_ESTIMATED] = True
         if bill.micro_usd is not None:
             found[semconv.COST_USD] = float(micro_to_usd(bill.micro_usd))
-        if call.first_item is not None:
-            found[semconv.TIME_TO_FIRST_CHUNK] = (call.first_item - call.started) / NANO
+        if call.stream is not None and call.stream.began is not None:
+            found[semconv.TIME_TO_FIRST_CHUNK] = (call.stream.began - call.started) / NANO
         above = overrun(call.held, bill)
         if above:
             found[semconv.USAGE_OVERRUN] = above

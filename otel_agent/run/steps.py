@@ -11,14 +11,14 @@ import inspect
 import sys
 import types
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import Token
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
-from opentelemetry import context as otel
 from opentelemetry.context import Context
 
-from otel_agent import context as ctx
+from otel_agent.context import activate, attach, current_context, restore
 from otel_agent.run.collector import thrown_away
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 
+_MISSING = Token.MISSING  # no context was ever set there: what `attach` replaces is asked, as looking first costs twice
+_NONE = contextvars.Context().run(current_context)
+
+
 class Lasting:
     """An open frame, set aside until the next step of what it lasts for."""
 
@@ -53,9 +57,9 @@ class Lasting:
         self.verb = verb
         self.frame = frame
         self.inner = inner
-        self.inside = otel.get_current()
+        self.inside = current_context()
         self._ended = False
-        ctx.restore(frame)
+        restore(frame)
 
     def end(self, exc: BaseException | None, result: Any = None) -> Instead | None:
         """Ends the frame, once; gives what `Verb.end` gives."""
@@ -89,22 +93,19 @@ def steps(start: Callable[[], Lasting]) -> Generator[Any, Any, Any]:
     lasting = start()
     del start  # and with it the arguments
     frame, inner, inside = lasting.frame, lasting.inner, lasting.inside
-    saw_item = lasting.verb.saw_item if lasting.verb.sees_items else None
-    get_current, attach = otel.get_current, otel.attach
+    read = lasting.verb.reader(frame)
     step = resume = inner.__next__
     early = False
     try:
         while True:
-            before = get_current()
-            attach(inside)
+            before = attach(inside if inside is not _MISSING else _NONE).old_value
             try:
                 item = resume()
             finally:
-                inside = get_current()
-                attach(before)
+                inside = attach(before if before is not _MISSING else _NONE).old_value
                 resume = step
-            if saw_item is not None:
-                saw_item(frame, item)
+            if read is not None:
+                read(item)
             try:
                 sent = yield (item, item := None)[0]  # kept here, an item would live until the next
                 if sent is not None:
@@ -133,24 +134,22 @@ async def asteps(start: Callable[[], Lasting]) -> AsyncGenerator[Any, Any]:
     lasting = start()
     del start  # and with it the arguments
     frame, inner, inside = lasting.frame, lasting.inner, lasting.inside
-    saw_item = lasting.verb.saw_item if lasting.verb.sees_items else None
-    get_current, attach, timer_of = otel.get_current, otel.attach, lasting.verb.timer
+    read = lasting.verb.reader(frame)
+    timer_of = lasting.verb.timer
     step = inner.__anext__
     resume: Callable[[], Any] = partial(_begin_unseen, step)
     early = False
     try:
         while True:
-            before = get_current()
-            attach(inside)
+            before = activate(inside)
             try:
                 timer = timer_of(frame)
                 item = await (resume() if timer is None else timed(timer, resume))
             finally:
-                inside = get_current()
-                attach(before)
+                inside = activate(before)
                 resume = step
-            if saw_item is not None:
-                saw_item(frame, item)
+            if read is not None:
+                read(item)
             try:
                 sent = yield (item, item := None)[0]  # kept here, an item would live until the next
                 if sent is not None:
@@ -176,7 +175,7 @@ def _elsewhere(inside: Context, last: Callable[[], object]) -> None:
     """
 
     def step() -> None:
-        otel.attach(inside)
+        attach(inside)
         last()
 
     contextvars.copy_context().run(step)
@@ -288,7 +287,7 @@ def _stream(lasting: Lasting) -> Any:
 async def _rest(lasting: Lasting) -> Any:
     """Awaits a coroutine inside a frame."""
     frame, inner = lasting.frame, lasting.inner
-    frame.before = ctx.activate(lasting.inside)
+    frame.before = activate(lasting.inside)
     try:
         timer = lasting.verb.timer(frame)
         result = await (inner if timer is None else timed(timer, lambda: inner))

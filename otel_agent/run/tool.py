@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from opentelemetry.context import Context, attach, get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from otel_agent import checks, config, hashing, semconv
 from otel_agent import context as ctx
-from otel_agent.budget import NANO, TOOL_CALLS, USD, Account, Refusal, Repeat, Spend
+from otel_agent.budget import NANO, TOOL_CALLS, USD, Account, Budget, Refusal, Repeat, Spend
 from otel_agent.checks import Money
-from otel_agent.context import FRAME, source
+from otel_agent.context import FRAME, attach, current_context, source
 from otel_agent.run import arguments as given
 from otel_agent.run.calls import (
     Call,
@@ -92,7 +92,7 @@ class Slot(RunFrame):
             raise self.denied
         if self.state == "given back":
             raise RuntimeError(f"the batch that this slot of {self.name} belongs to has ended")
-        context = get_current()
+        context = current_context()
         self.before, self.above = context, ctx.current_frame()
         attach(Context({**context, FRAME: self}))
         return self
@@ -135,7 +135,7 @@ class ToolVerb(CallVerb[ToolCall]):
         self.spend: Spend = (0, 1, 0, self.micro_usd)
         self._signature: inspect.Signature | None = None
         self._own: str | None = None
-        self._latest: tuple[str | None, dict[str, Any]] = (None, {})
+        self._latest: tuple[str, Budget, dict[str, Any]] = ("", given.NO_BUDGET, {})
         self._prepare(None)
 
     def _prepare(self, description: str | None) -> None:
@@ -168,9 +168,9 @@ class ToolVerb(CallVerb[ToolCall]):
         return drive(verb, fn)
 
     def open(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall:
-        context = get_current()
+        context = current_context()
         above: Any = context.get(FRAME)
-        run: Run | None = None if above is None else above.run
+        run: Run | None = above if type(above) is Run else above.run if above is not None else None
         if run is not None and run.account.closed:
             run = run_here(above, context)
         call = ToolCall()
@@ -235,30 +235,33 @@ class ToolVerb(CallVerb[ToolCall]):
         run = call.run
         if run is None:
             return {**self.at_start, **self.more}
-        account, name = run.account, self.tool
-        budget = account.budget
-        run_id, known = self._latest
-        found = (known if run_id is run.id else self._known(run)).copy()
-        found[_CALLS] = account.by_tool.get(name, 0)
-        limit = budget.max_tool_calls
-        if limit is not None:
-            found[_LIMIT] = limit
+        account = run.account
+        run_id, budget, known = self._latest
+        if run_id is not run.id or budget is not account.budget:
+            budget, known = self._known(run)
+        found = known.copy()
+        found[_CALLS] = account.by_tool.get(self.tool, 0)
+        if budget.max_tool_calls is not None:
             found[_USED] = account.used[TOOL_CALLS]
-        if account.capped and name in budget.max_calls_per_tool:
-            found[semconv.TOOL_LIMIT] = budget.max_calls_per_tool[name]
         if self.micro_usd and budget.max_usd is not None:
-            found[_USD_KEYS.limit] = plain(checks.usd("Budget.max_usd", budget.max_usd))
             found[_USD_KEYS.used] = plain(micro_to_usd(account.used[USD]))
         if call.digest is not None:
             key = config.HASH_KEY.get() or _RANDOM_KEY
             found[semconv.TOOL_ARGS_HASH] = hashing.keyed_digest(key, call.digest)
         return found
 
-    def _known(self, run: Run) -> dict[str, Any]:
-        """Gives the attributes that are the same for every call in a run, built once for a decorated tool."""
+    def _known(self, run: Run) -> tuple[Budget, dict[str, Any]]:
+        """Gives the limits, and the attributes that are the same for every call under them, built once."""
+        budget = run.account.budget
         known = {**self.at_start, **self.more, **run.tool_attributes}
-        self._latest = run.id, known  # one assignment: calls of other runs may come in between
-        return known
+        if budget.max_tool_calls is not None:
+            known[_LIMIT] = budget.max_tool_calls
+        if self.tool in budget.max_calls_per_tool:
+            known[semconv.TOOL_LIMIT] = budget.max_calls_per_tool[self.tool]
+        if self.micro_usd and budget.max_usd is not None:
+            known[_USD_KEYS.limit] = plain(checks.usd("Budget.max_usd", budget.max_usd))
+        self._latest = run.id, budget, known  # one assignment: calls of other runs may come in between
+        return budget, known
 
     def _digest(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         if wrapped is not None:
@@ -289,7 +292,7 @@ class ToolVerb(CallVerb[ToolCall]):
             except Exception as exc_of_span:
                 broken("ending a span", exc_of_span)
         finally:
-            if get_current().get(FRAME) is frame:
+            if current_context().get(FRAME) is frame:
                 attach(frame.before)
             else:
                 ctx.restore(frame)

@@ -2,7 +2,9 @@
 
     python -m tests.bench                     run all, print the table
     python -m tests.bench --only import       run those with "import" in their name
-    python -m tests.bench --write README.md   run all, put the table between the file's two `bench` markers
+    python -m tests.bench --write README.md   run all, put the rows between the file's two `bench` markers
+
+With `--only` and `--write` the other rows of the file stay as they were.
 
 A new benchmark is a function in any `bench_*.py` of this folder; nothing else has to know of it:
 

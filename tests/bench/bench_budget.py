@@ -120,6 +120,21 @@ def many_calls() -> Measured:
     return Measured(ours=_megabytes(), yardstick=before, unit="MB")
 
 
+@bench("memory at the peak of 1,000,000 calls", yardstick="of 10,000", at_most=1.2)
+def peak_of_many_calls() -> Measured:
+    tracemalloc.start()
+    _calls(10)
+    return Measured(yardstick=_peak(10_000), ours=_peak(scaled(1_000_000)), unit="MB")
+
+
+def _peak(count: int) -> float:
+    """Gives the most that was held at any moment of so many calls, with what waited for the garbage collector."""
+    gc.collect()
+    tracemalloc.reset_peak()
+    _calls(count)
+    return tracemalloc.get_traced_memory()[1] / 1e6
+
+
 @bench("memory after 100,000 runs", yardstick="after 1,000", at_most=1.2)
 def many_runs() -> Measured:
     tracemalloc.start()

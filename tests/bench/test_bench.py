@@ -140,9 +140,21 @@ def test_the_table_shows_numbers_with_their_units() -> None:
 def test_write_replaces_what_stands_between_the_markers(tmp_path: Path) -> None:
     path = tmp_path / "page.md"
     path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write(path, "new\n")
-    write(path, "newer\n")
-    assert path.read_text() == f"before\n{BEGIN}\nnewer\n{END}\nafter\n"
+    for number in (1, 2):
+        result = measure(made(lambda number=number: Measured(ours=number, yardstick=2)))
+        write(path, [result])
+        assert path.read_text() == f"before\n{BEGIN}\n{table([result])}{END}\nafter\n"
+
+
+def test_write_leaves_the_rows_of_other_benchmarks_and_drops_those_that_are_gone(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    head, new = "| what |\n|---|\n", measure(made(lambda: Measured(ours=1, yardstick=2)))
+    path.write_text(f"{BEGIN}\n{head}| no such benchmark | 1 s |\n| import otel_agent | 2 s |\n{END}\n")
+    write(path, [new])
+    assert [line.split(" | ")[0] for line in path.read_text().splitlines()[3:-1]] == [
+        "| import otel_agent",
+        "| a thing",
+    ]
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{END}{BEGIN}{END}", f"{BEGIN}{BEGIN}{END}"])
@@ -150,7 +162,7 @@ def test_write_wants_one_pair_of_markers(tmp_path: Path, text: str) -> None:
     path = tmp_path / "page.md"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"page\.md must have one"):
-        write(path, "new\n")
+        write(path, [])
     assert path.read_text() == text
 
 

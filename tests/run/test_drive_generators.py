@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import inspect
 import threading
@@ -10,7 +11,9 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import StatusCode
 
 from otel_agent import Budget, BudgetExceeded, agent_run, current_run, llm_call, tool_call
@@ -449,3 +452,18 @@ def test_an_llm_call_that_is_closed_early_is_settled_at_its_estimate() -> None:
             break
         assert run.remaining().tokens == 850
     assert run.result.usage.estimated
+
+
+def test_its_body_may_take_away_the_first_context_of_a_thread(verb: Verb) -> None:
+    def read() -> list[Any]:
+        token = otel.attach(Context({"mine": 1}))
+
+        @verb.make()
+        def spans() -> Iterator[Any]:
+            otel.detach(token)
+            yield otel.get_current()
+            yield otel.get_current()
+
+        return list(spans())
+
+    assert contextvars.Context().run(read) == [Context(), Context()]
