@@ -62,11 +62,35 @@ def test_budgets_of_the_file_hold_for_every_run_that_names_none(tmp_path: Path) 
 
 
 def test_the_file_of_few_lines_does_what_it_says(tmp_path: Path) -> None:
-    (tmp_path / "otel-agent.yaml").write_text(FROM_THE_ISSUE.replace("require_prompt_id: true", "texts: {}"))
-    source = (
-        LIMITS + "configure(console=False)\nprint(used() == Budget(max_steps=25, max_tool_calls=12, max_seconds=60))"
-    )
-    assert run(source, tmp_path) == "True\n"
+    (tmp_path / "otel-agent.yaml").write_text(FROM_THE_ISSUE)
+    source = """
+import logging
+from otel_agent import InvalidSetting, Prompt, shutdown
+configure(console=False)
+for prompt in (None, "support"):  # none is refused, and the active version has no text anywhere
+    try:
+        with agent_run("bot", prompt=prompt):
+            print("it ran")
+    except InvalidSetting as wrong:
+        print(wrong.field)
+records = []
+handler = logging.Handler()
+handler.emit = records.append
+logging.getLogger("app").addHandler(handler)
+with agent_run("bot", prompt=Prompt("support", "v13", "Answer using KB.")) as run:
+    print(run.budget.limits == Budget(max_steps=25, max_tool_calls=12, max_seconds=60))
+    logging.getLogger("app").warning("inside")
+    shutdown()
+    logging.getLogger("app").warning("after shutdown")
+kept = [vars(record).get("otel_agent.prompt.id") for record in records]
+print(kept == [run.prompt_id, None])
+"""
+    assert run(source, tmp_path, HOME=str(tmp_path)).splitlines() == [
+        "agent_run.prompt",
+        "agent_run.prompt",
+        "True",
+        "True",
+    ]
 
 
 def test_a_file_is_named_by_the_argument_else_by_the_variable_else_it_stands_here(tmp_path: Path) -> None:
