@@ -24,6 +24,11 @@ FACTS = {
         "editor: finish, 7 steps, 1 of them its own",
         "the model server answered 7 times",
     ],
+    "prompt_release": [
+        "support:v13:01c17c121d39: 200 runs, 1 tool calls each\n$ otel-agent prompts canary support:v14 --percent 10\n",
+        " runs, 6 tool calls each\n$ otel-agent prompts rollback support:v13 --why six times the tool calls\n",
+        "canary    none         (was support:v14, 10 % of the conversations)",
+    ],
     "quickstart": ["Yes, within 7 days", "finish: 2 steps, 1 tool calls", "max_tool_calls: 4 steps, 3 tool calls"],
     "support_agent": ["support:v13:50af3e26c3af", "max_tool_calls 1", "own count agrees"],
     "threads": [

@@ -9,7 +9,7 @@ import glob
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -107,7 +107,7 @@ def lock_file_of(path: Path) -> Path:
 
 
 @contextmanager
-def locked(path: Path, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def locked(path: Path, *, seconds: float = LOCK_SECONDS) -> Generator[None]:
     """Keeps other writers of a file out while the block runs; the system lets go when this process dies.
 
     Args:
