@@ -25,16 +25,18 @@ from otel_agent.run.border import end_open_runs
 from otel_agent.run.choice import use_prompts
 from otel_agent.run.collector import finish_late
 from otel_agent.run.defaults import use_budgets
-from otel_agent.run.exits import watch_exit
+from otel_agent.run.exits import deliver_too, watch_exit
 from otel_agent.run.records import mark_records, stop_marking
 from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry import events, providers
 from otel_agent.telemetry.environment import environment
+from otel_agent.telemetry.guard import warn_once
 from otel_agent.telemetry.listeners import add_listener, remove_listener
 from otel_agent.telemetry.pipeline import current_pipeline
 
 if TYPE_CHECKING:
     from otel_agent.config.values import Config
+    from otel_agent.stores.recorder import Recorder
     from otel_agent.views.terminal import TerminalView
 
 __all__ = ["Logger", "configure", "flush", "shutdown"]
@@ -48,6 +50,7 @@ class _State:
     lock = threading.Lock()
     configured = False
     view: TerminalView | None = None
+    recorder: Recorder | None = None
 
 
 @checks.known_keywords
@@ -64,7 +67,7 @@ def configure(
     fallback_price: Price | None = None,
     prompts: Iterable[Prompt] | None = None,
     config: str | Path | Config | None = None,
-    history: None = None,
+    history: str | Path | bool | None = None,
 ) -> None:
     """Sets up this process; a second call changes nothing.
 
@@ -85,13 +88,14 @@ def configure(
         prompts: your prompts, which runs ask for by name; one namespace with those of folder and configuration.
         config: a file, or a `Config`; None takes the file that OTEL_AGENT_CONFIG names, else `otel-agent.yaml` in the
             working directory where there is one.
-        history: reserved for the run history; only None for now.
+        history: a folder to keep finished runs and their spans in, for `otel-agent runs`; True takes one in the user's
+            cache folder, False none. What cannot be written there is a warning.
 
     Raises:
         InvalidSetting: an argument, a variable of ours or a part of the file can never work, and of a file all that
             is wrong is told; nothing has changed then.
     """
-    _check_reserved(history)
+    place = None if history is None else _place(history)
     _check_choices(console, threads, mode)
     price_book(prices, fallback_price)
     registered = _check_prompts(prompts)
@@ -106,6 +110,7 @@ def configure(
         selector = _selector(found, registered)
         installed = providers.install(service_name=service_name, endpoint=endpoint, protocol=protocol, headers=headers)
         _choose(console, threads, mode)
+        settings.HISTORY.choose(place)
         settings.take(configured.written(found))
         use_prices(book)
         use_prompts(selector, environment=environment())
@@ -113,13 +118,9 @@ def configure(
         if settings.LOG_PROMPT_ID.get():
             mark_records()
         _carry_and_show(installed.backend)
+        _record()
         watch_exit(end_open_runs, current_pipeline())
         _State.configured = True
-
-
-def _check_reserved(history: object) -> None:
-    if history is not None:
-        raise InvalidSetting(field="configure.history", value=history, allowed="None: this version keeps no history")
 
 
 def _book(found: Config, prices: Mapping[str, Price] | None, fallback_price: Price | None) -> PriceBook:
@@ -143,6 +144,13 @@ def _selector(found: Config, prompts: tuple[Prompt, ...]) -> Selector:
     from otel_agent.stores.sources import sources_of
 
     return ReleaseSelector(sources_of(found, prompts))
+
+
+def _place(history: object) -> Path | bool:
+    if isinstance(history, bool):
+        return history
+    text = str(history) if isinstance(history, Path) else history
+    return Path(checks.text("configure.history", text, longest=4096))
 
 
 def _check_choices(console: object, threads: object, mode: object) -> None:
@@ -172,6 +180,24 @@ def _carry_and_show(backend: bool) -> None:
         add_listener(_State.view)
 
 
+def _record() -> None:
+    """Begins to keep finished runs, where that is wanted; where it cannot be done, the log says so."""
+    place = settings.HISTORY.get()
+    if place is False:
+        return
+    from otel_agent.stores.recorder import Recorder  # only where runs are kept: it needs SQLite
+    from otel_agent.stores.run_history import UnreadableHistory, default_history
+
+    try:
+        recorder = Recorder(default_history() if place is True else place)
+    except (OSError, UnreadableHistory, InvalidSetting) as failed:
+        warn_once("history", "finished runs are not kept: %s", failed)
+        return
+    recorder.start()
+    deliver_too(recorder.flush)
+    _State.recorder = recorder
+
+
 def flush(timeout: float | timedelta = FLUSH_SECONDS) -> bool:
     """Sends what waits to be sent by the providers that `configure()` set.
 
@@ -183,7 +209,9 @@ def flush(timeout: float | timedelta = FLUSH_SECONDS) -> bool:
     """
     seconds = checks.seconds("flush.timeout", timeout)
     finish_late()
-    return providers.flush(seconds)
+    recorder = _State.recorder
+    kept = recorder is None or recorder.flush(seconds)
+    return providers.flush(seconds) and kept
 
 
 def shutdown(timeout: float | timedelta = SHUTDOWN_SECONDS) -> None:
@@ -197,6 +225,10 @@ def shutdown(timeout: float | timedelta = SHUTDOWN_SECONDS) -> None:
     providers.shutdown(seconds)
     with _State.lock:
         view, _State.view = _State.view, None
+        recorder, _State.recorder = _State.recorder, None
+    if recorder is not None:
+        recorder.close()
+        deliver_too(None)
     if view is not None:
         remove_listener(view)
         view.close()

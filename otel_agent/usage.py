@@ -18,6 +18,7 @@ __all__ = [
     "CallStarted",
     "LimitUse",
     "Listener",
+    "PastRun",
     "Reading",
     "Remaining",
     "RunRecord",
@@ -233,3 +234,36 @@ class Listener(Protocol):
     def call_started(self, call: CallStarted, /) -> None: ...
     def call_ended(self, call: CallRecord, /) -> None: ...
     def run_ended(self, run: RunRecord, /) -> None: ...
+
+
+class PastRun(NamedTuple):
+    """A finished run as a history keeps it, with the use of the runs under it.
+
+    `ended_ns` is nanoseconds since 1970 (UTC), `seconds` how long it took, `micro_usd` what it cost in micro-USD or
+    None where some price is unknown, `task` the task it was given, where tasks repeat.
+    """
+
+    run_id: str
+    parent_id: str | None
+    trace_id: str | None
+    task: str | None
+    agent: str
+    prompt_id: str | None
+    variant: str | None
+    mode: str
+    stop_reason: str
+    stop_detail: str | None
+    error_type: str | None
+    ended_ns: int
+    seconds: float
+    steps: int
+    tool_calls: int
+    input_tokens: int
+    output_tokens: int
+    micro_usd: int | None
+    estimated: bool
+
+    @property
+    def tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.input_tokens + self.output_tokens

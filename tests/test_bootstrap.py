@@ -169,7 +169,7 @@ def test_a_long_run_shows_that_it_lives() -> None:
         ({"prices": {"m": 3}}, "m"),
         ({"fallback_price": 3}, "fallback"),
         ({"config": "otel-agent.yaml"}, "config"),
-        ({"history": "runs.db"}, "history"),
+        ({"history": 3}, "history"),
         ({"endpont": "http://localhost:4318"}, "endpoint"),
     ],
 )

@@ -9,6 +9,7 @@ from otel_agent.cli.completion import completion
 from otel_agent.cli.config import config
 from otel_agent.cli.demo import demo
 from otel_agent.cli.prompts import prompts
+from otel_agent.cli.runs import runs
 
 __all__ = ["app"]
 
@@ -26,3 +27,4 @@ app.add_command(completion)
 app.add_command(config)
 app.add_command(demo)
 app.add_command(prompts)
+app.add_command(runs)

@@ -163,6 +163,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     settings.CONSOLE,
     settings.CAPTURE_EXCEPTIONS,
     settings.HASH_KEY,
+    settings.HISTORY,
     settings.LOG_PROMPT_ID,
     settings.ALERT_ON_TOKEN_SPIKE,
     Setting("prices.fallback", Nullable(_PRICE), None, "the price of every model that has none"),

@@ -12,7 +12,7 @@ from otel_agent import checks
 from otel_agent.config.shapes import Checked, Schema
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["Bytes", "Flag", "LongText", "Money", "Number", "PathText", "Ref", "Text", "Whole", "Word"]
+__all__ = ["Bytes", "Flag", "FolderOrFlag", "LongText", "Money", "Number", "PathText", "Ref", "Text", "Whole", "Word"]
 
 SMALLEST_USD = Decimal("0.000000001")
 LONGEST_PATH = 4096
@@ -118,6 +118,23 @@ class PathText(Checked):
 
     def plain(self, value: Any) -> Any:
         return None if value is None else str(value)
+
+
+class FolderOrFlag(Checked):
+    """A folder, or yes for the usual one, or no for none."""
+
+    def __init__(self) -> None:
+        self._folder = PathText("a folder")
+        schema: Schema = {"anyOf": [{"type": "boolean"}, self._folder.schema()]}
+        super().__init__(self._place, schema, "`true`, `false`, or a folder")
+
+    def _place(self, field: str, value: object) -> Path | bool:
+        return value if isinstance(value, bool) else Path(checks.text(field, value, longest=LONGEST_PATH))
+
+    def parse(self, field: str, text: str) -> Path | bool:
+        word = text.strip().lower()
+        known = dict.fromkeys(_TRUE, True) | dict.fromkeys(_FALSE, False)
+        return self._place(field, known.get(word, text))
 
 
 class Whole(Checked):

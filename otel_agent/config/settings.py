@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from otel_agent.config.scalars import Bytes, Flag, PathText, Word
+from otel_agent.config.scalars import Bytes, Flag, FolderOrFlag, PathText, Word
 from otel_agent.config.shapes import Shape
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "CONFIG",
     "CONSOLE",
     "HASH_KEY",
+    "HISTORY",
     "LOG_PROMPT_ID",
     "MODE",
     "PROMPTS_FOLDER",
@@ -171,6 +172,13 @@ HASH_KEY: Setting[bytes | None] = Setting(
     "the key of the argument hashes on spans; without it each process takes a random one",
     variable="OTEL_AGENT_HASH_KEY",
 )
+HISTORY: Setting[Path | bool] = Setting(
+    "observability.history",
+    FolderOrFlag(),
+    False,
+    "keep finished runs and their spans in this folder; `true` is one in the user's cache folder",
+    variable="OTEL_AGENT_HISTORY",
+)
 LOG_PROMPT_ID: Setting[bool] = Setting(
     "observability.log_prompt_id",
     Flag(),
@@ -198,6 +206,7 @@ VARIABLES: tuple[Setting[Any], ...] = (
     CONSOLE,
     CAPTURE_EXCEPTIONS,
     HASH_KEY,
+    HISTORY,
     LOG_PROMPT_ID,
     ALERT_ON_TOKEN_SPIKE,
 )

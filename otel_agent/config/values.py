@@ -155,6 +155,7 @@ class Observability:
         console: whether each run is printed as a tree; None does so where no backend is configured.
         capture_exceptions: what of an exception is on its span.
         hash_key: the key of the argument hashes on spans; None is a random one for each process.
+        history: the folder that finished runs are kept in; True is one in the user's cache folder, False none.
         log_prompt_id: whether records of standard logging carry prompt id and run id.
         alert_on_token_spike: whether `otel-agent stack init` writes the rules for spikes of tokens.
     """
@@ -164,6 +165,7 @@ class Observability:
     console: bool | None = None
     capture_exceptions: Literal["type", "frames", "full"] = "frames"
     hash_key: bytes | None = field(default=None, repr=False)
+    history: Path | bool = False
     log_prompt_id: bool = False
     alert_on_token_spike: bool = True
 

@@ -24,6 +24,7 @@ from otel_agent.demo.report import Outcome, Report
 from otel_agent.demo.scenarios import SCENARIOS, Scenario
 from otel_agent.demo.show import Show, complain
 from otel_agent.demo.tools import Toolbox
+from otel_agent.stores.cache import cache_folder
 from otel_agent.telemetry import providers
 from otel_agent.telemetry.variables import SIGNALS, Signal, shown_url
 from otel_agent.testing.server import Ledger
@@ -74,13 +75,19 @@ def run_demo(
 
 
 def _run_demo(scenarios: Sequence[Scenario], model: str, actions: ActionsName, keep: Path | None, show: Show) -> int:
-    configure(None if os.environ.get("OTEL_SERVICE_NAME") else SERVICE, mode="enforce", config=Config())
+    history = _history()
+    configure(
+        None if os.environ.get("OTEL_SERVICE_NAME") else SERVICE,
+        mode="enforce",
+        config=Config(),
+        history=False if history is None else history,
+    )
     with _knowledge(keep) as knowledge:
         player = Player(knowledge, show, model=model, actions=actions, exports_to=_exports_to())
         report = player.play(scenarios)
         delivered = flush(FLUSH_SECONDS)
         show.report(report)
-        show.say(_left_behind(knowledge, keep))
+        show.say(_left_behind(knowledge, keep, history))
     if not delivered:
         complain(f"not everything was delivered to {report.exports_to}; the runs themselves do not mind")
     return FAILED if report.complaints else OK
@@ -209,8 +216,15 @@ def _target(signal: Signal) -> str:
     return endpoints[0] if endpoints else f"exporter {os.environ.get(f'OTEL_{signal.upper()}_EXPORTER')}"
 
 
-def _left_behind(knowledge: KnowledgeBase, keep: Path | None) -> str:
+def _history() -> Path | None:
+    """Gives the history of demos, apart from that of the user's own runs; None for a user without a home."""
+    folder = cache_folder()
+    return None if folder is None else folder / "demo"
+
+
+def _left_behind(knowledge: KnowledgeBase, keep: Path | None, history: Path | None) -> str:
     tickets = plural(len(knowledge.tickets()), "ticket")
+    runs = "nothing" if history is None else f"the runs (otel-agent runs list --history {history})"
     if keep is None:
-        return f"Left behind: nothing; the database, with {tickets}, was in memory (--keep DIR keeps it)"
-    return f"Left behind: {keep / DATABASE}, with {tickets}"
+        return f"Left behind: {runs}; the database, with {tickets}, was in memory (--keep DIR keeps it)"
+    return f"Left behind: {keep / DATABASE}, with {tickets}" + (f", and {runs}" if history else "")

@@ -22,7 +22,7 @@ from opentelemetry import _logs, metrics, trace
 from otel_agent.run.collector import finish_late
 from otel_agent.telemetry.guard import broken
 
-__all__ = ["watch_exit"]
+__all__ = ["deliver_too", "watch_exit"]
 
 EXIT_SECONDS = 1.8
 
@@ -35,6 +35,7 @@ class _Watch:
     pipeline: object = None
     end_runs: EndRuns | None = None
     dying = threading.Event()
+    deliver_too: Callable[[float], object] | None = None
 
 
 def watch_exit(end_runs: EndRuns, pipeline: object) -> None:
@@ -52,6 +53,11 @@ def watch_exit(end_runs: EndRuns, pipeline: object) -> None:
         _Watch.at_sigterm = True
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def deliver_too(work: Callable[[float], object] | None) -> None:
+    """Has SIGTERM wait for one more delivery, which is given the seconds that it may take; None takes it back."""
+    _Watch.deliver_too = work
 
 
 def _at_exit() -> None:
@@ -90,6 +96,8 @@ def _deliver() -> None:
     deadline = time.monotonic() + EXIT_SECONDS
     flushing = [_started(provider) for provider in _applications()]
     providers.shutdown(EXIT_SECONDS)
+    if _Watch.deliver_too is not None:
+        _Watch.deliver_too(EXIT_SECONDS)
     for thread in flushing:
         thread.join(max(0.0, deadline - time.monotonic()))
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from otel_agent.prompts import Override, Prompt, dump_override, parse_override
 from otel_agent.stop import InvalidSetting
+from otel_agent.stores.cache import cache_folder
 from otel_agent.stores.files import read_text, replace_text
 
 __all__ = ["LastGood", "last_good_file", "recall", "remember"]
@@ -40,28 +40,15 @@ class LastGood:
     flags: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def _cache_folder() -> Path | None:
-    """Gives the user's folder for caches, or None for a user without a home."""
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-
-
 def last_good_file(key: Path) -> Path | None:
     """Gives the file that keeps what was good under a configuration, or None where nothing can be kept.
 
     Args:
         key: the configuration file, or the folder that stands for it.
     """
-    folder = _cache_folder()
+    folder = cache_folder()
     name = hashlib.sha256(os.fsencode(key.absolute())).hexdigest()[:32]
-    return None if folder is None else folder / "otel-agent" / f"{name}.json"
+    return None if folder is None else folder / f"{name}.json"
 
 
 def remember(key: Path, good: LastGood) -> None:

@@ -16,7 +16,6 @@ import contextvars
 import itertools
 import logging
 import os
-import sys
 import threading
 import time
 import weakref
@@ -40,6 +39,7 @@ from otel_agent.telemetry.variables import (
     is_url,
     shown_url,
 )
+from otel_agent.telemetry.workers import at_worker_exit
 
 if TYPE_CHECKING:
     from otel_agent.telemetry.exporting import Builder, Exports, Throttle
@@ -105,7 +105,6 @@ class _State:
         self.exports: list[Exports] = []
         self.throttle: Throttle | None = None
         self.reports = itertools.count()
-        self.follows_workers = False
         self.outside: contextvars.Token[context.Context] | None = None
 
 
@@ -298,24 +297,12 @@ def _follow_process() -> None:
     weakref.finalize(_state, bool)
     atexit.register(_at_exit)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+        os.register_at_fork(after_in_child=_after_fork)
+    at_worker_exit(_at_exit)
 
 
 def _at_exit() -> None:
     shutdown(EXIT_SECONDS)
-
-
-def _before_fork() -> None:
-    """Has workers of `multiprocessing` end our providers: they leave without running what `atexit` holds."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and not _state.follows_workers:
-        _state.follows_workers = True
-        util.register_after_fork(_state, _end_with_worker)
-
-
-def _end_with_worker(_: object) -> None:
-    util: Any = sys.modules["multiprocessing.util"]
-    util.Finalize(None, _at_exit, exitpriority=0)
 
 
 def _step_out() -> None:

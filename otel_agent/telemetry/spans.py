@@ -6,7 +6,7 @@ Decides what of an exception is on a span. Knows nothing of budgets.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry import trace
@@ -16,7 +16,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 from otel_agent import semconv
 from otel_agent.telemetry.guard import broken
 
-__all__ = ["SPAN", "add_event", "end", "error_type", "fail", "record_exception", "start", "trace_id", "write"]
+__all__ = ["SPAN", "add_event", "end", "error_type", "fail", "kept", "record_exception", "start", "trace_id", "write"]
 
 MOST_FRAMES = 50
 SPAN: str = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
@@ -66,11 +66,25 @@ def fail(span: Span, error: str, message: str | None = None) -> None:
 
 
 def end(span: Span) -> None:
-    """Ends a span."""
+    """Ends a span, and hands it on where somebody keeps our spans."""
     try:
         span.end()
+        if kept.take is not None:
+            kept.take(span)
     except Exception as exc:
         broken("ending a span", exc)
+
+
+class _Kept:
+    """Who gets our own spans when they have ended, whoever set the provider; never another's spans."""
+
+    __slots__ = ("take",)
+
+    def __init__(self) -> None:
+        self.take: Callable[[Span], object] | None = None
+
+
+kept = _Kept()
 
 
 def trace_id(span: Span) -> str | None:

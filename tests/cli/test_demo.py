@@ -68,9 +68,15 @@ class TestWholeDemo:
         assert "otel-agent demo:" not in err
         assert "Traceback" not in err
 
-    def test_leaves_nothing_behind(self, done: Any) -> None:
+    def test_leaves_nothing_behind_but_its_runs_in_the_cache(self, done: Any) -> None:
         assert left_in(done[1]) == ["tmp"]
-        assert "Left behind: nothing" in done[0].stdout
+        command = re.search(
+            r"Left behind: the runs \((otel-agent runs list --history .*)\); the database", done[0].stdout
+        )
+        assert command is not None
+        listed = json.loads(run([*command[1].split(), "--json"], done[1]).stdout)
+        assert listed["total"] == 9
+        assert {run["agent"] for run in listed["runs"]} == {"support-bot"}
 
 
 def test_json_is_the_same_each_time_but_for_ids_and_times(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     private = ("OTEL_", "OPENAI_", "ANTHROPIC_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(private)}
     env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env["PATH"]])
+    env["XDG_CACHE_HOME"] = env["LOCALAPPDATA"] = str(guard / "cache")
     env["PYTHONPATH"] = os.pathsep.join([str(guard), str(ROOT)])
     return env | more
 
