@@ -7,7 +7,8 @@ is released and to whom, `selection` which version a run gets, `override` the fo
 
 from __future__ import annotations
 
-from otel_agent.prompts.override import Change, Override, dump_change, dump_override, parse_change, parse_override
+from typing import TYPE_CHECKING
+
 from otel_agent.prompts.prompt import Prompt, build_system_prompt, prompt_id
 from otel_agent.prompts.registry import Ref, Registry, parse_ref, version_order
 from otel_agent.prompts.release import Canary, Release, bucket, releases
@@ -22,6 +23,19 @@ from otel_agent.prompts.selection import (
     only_version,
     roles,
 )
+
+if TYPE_CHECKING:
+    from otel_agent.prompts.override import Change, Override, dump_change, dump_override, parse_change, parse_override
+else:
+
+    def __getattr__(name: str) -> object:
+        """Loads the form of what commands write for whoever asks for it: no run needs it, and it takes a while."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from otel_agent.prompts import override
+
+        return getattr(override, name)
+
 
 __all__ = [
     "NOBODY",
