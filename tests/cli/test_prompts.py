@@ -603,3 +603,24 @@ class TestCompletion:
         variable = "_".join(["", "OTEL", "AGENT", "COMPLETE"])
         done = run(["otel-agent"], folder, **words, **{variable: "bash_complete"})
         assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_texts_of_the_file_itself_are_known_too(cli: Run, folder: Path) -> None:
+    (folder / "otel-agent.yaml").write_text(
+        'prompts: {active: "sales:v2", texts: {sales: {v1: "Sell.", v2: "Sell more."}}}'
+    )
+    found = {row["version"]: row for row in cli("list", "sales", "--json").json["versions"]}
+    assert found["v2"]["id"] == Prompt("sales", "v2", "Sell more.").id
+    assert found["v1"]["text"] == str(folder / "otel-agent.yaml")
+    assert cli("show", "sales").out.endswith("\n\nSell more.\n")
+    assert "nothing is released of 'support'" in cli("show", "support").err
+    cli("lock")
+    (folder / "otel-agent.yaml").write_text('prompts: {active: "sales:v1", texts: {sales: {v1: "Sell it."}}}')
+    assert "git log -p -- otel-agent.yaml" in cli("diff", "sales:v1").out
+    assert "changed: prompts.lock records sales:v1:" in cli("show", "sales:v1").out
+    assert "locked by " in cli("show", "support:v12").out
+
+
+def test_a_variable_of_this_environment_is_noted_at_a_change(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v12")
+    assert "OTEL_AGENT_PROMPT_SUPPORT=support:v12 is set here" in cli("activate", "v14").err
