@@ -1,0 +1,86 @@
+"""Runs the real `promtool` on the rules as they are shipped."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from otel_agent.deploy.rules import render_rules
+
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool is not installed (Debian: apt-get install prometheus)"
+)
+
+
+def promtools() -> list[str]:
+    """Gives the promtools of this machine: Prometheus 2, and 3 where it was built."""
+    return ["promtool", *filter(shutil.which, ["promtool3"])]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One series of an answer."""
+
+    labels: dict[str, str]
+    value: float
+
+
+def some_rules(folder: Path, alerts: Sequence[str] = ()) -> Path:
+    """Writes the rules as shipped; with `alerts`, only these and what they read, so that a long test ends soon."""
+    file = folder / "rules.yml"
+    content: dict[str, Any] = yaml.safe_load(render_rules({}))
+    if alerts:
+        recorded, alerting = (group["rules"] for group in content["groups"])
+        alerting[:] = [each for each in alerting if each["alert"] in alerts]
+        recorded[:] = _read_by(alerting, recorded)
+    file.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return file
+
+
+def _read_by(alerting: list[dict[str, Any]], recorded: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    needed, wanted = list[dict[str, Any]](), " ".join(map(str, alerting))
+    for rule in reversed(recorded):
+        if re.search(rf"(?<![\w:]){rule['record']}(?![\w:])", wanted):
+            needed.append(rule)
+            wanted += " " + rule["expr"]
+    return needed[::-1]
+
+
+def unit_tests(
+    folder: Path, tests: list[dict[str, Any]], *, alerts: Sequence[str], every: str, promtool: str = "promtool"
+) -> str:
+    """Runs unit tests and gives what promtool says; an empty text means that all passed."""
+    rules, file = some_rules(folder, alerts), folder / "tests.yml"
+    whole = {"rule_files": [rules.name], "evaluation_interval": every, "tests": tests}
+    file.write_text(yaml.dump(whole, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), width=1 << 30), "utf-8")
+    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, timeout=900)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def ask(
+    folder: Path, series: Iterable[dict[str, str]], expression: str, at: str, *, step: str, alerts: Sequence[str]
+) -> list[Sample]:
+    """Gives what an expression gives at a time, after the rules were evaluated on the series up to then.
+
+    It is asked as a test that expects nothing, whose failure shows what there was.
+    """
+    nothing = {"expr": expression, "eval_time": at, "exp_samples": []}
+    said = unit_tests(
+        folder,
+        [{"interval": step, "input_series": list(series), "promql_expr_test": [nothing]}],
+        alerts=alerts,
+        every=step,
+    )
+    assert not said or "got:" in said, said
+    return [
+        Sample(labels=dict(re.findall(r'(\w+)="([^"]*)"', labels)), value=float(value))
+        for labels, value in re.findall(r"{(.*?)} ([^,\s]+)", said.partition("got:")[2])
+    ]
