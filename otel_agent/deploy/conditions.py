@@ -57,6 +57,7 @@ _LOST = (
     "otelcol_receiver_refused_metric_points_total",
     "otelcol_exporter_send_failed_spans_total",
     "otelcol_exporter_send_failed_metric_points_total",
+    "otelcol_exporter_enqueue_failed_metric_points_total",
     "otelcol_exporter_enqueue_failed_spans_total",
 )
 

@@ -27,6 +27,7 @@ COLLECTOR: Final = frozenset(
         "otelcol_exporter_send_failed_spans_total",
         "otelcol_exporter_sent_metric_points_total",
         "otelcol_exporter_sent_spans_total",
+        "otelcol_exporter_enqueue_failed_metric_points_total",
         "otelcol_exporter_enqueue_failed_spans_total",
         "otelcol_process_memory_rss_bytes",
         "otelcol_processor_tail_sampling_global_count_traces_sampled_total",

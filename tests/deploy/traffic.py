@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 DAY = 24 * 60.0
@@ -102,31 +102,25 @@ class Traffic:
             totals.tokens.append(round(sums[1]))
             totals.tool_calls.append(sums[2])
 
-    def series(self, agent: str, *, canary: bool) -> Iterator[dict[str, str]]:
-        """Gives the series that promtool reads: every total, and the roles of the prompts."""
-        found = self.totals()
-        for version, totals in found.items():
-            labels = f'job="shop", gen_ai_agent_name="{agent}", otel_agent_prompt_id="support:{version}:0"'
+    def series(self, job: str, agent: str) -> Iterator[dict[str, str]]:
+        """Gives the totals of each prompt as series that promtool reads."""
+        for version, totals in self.totals().items():
+            labels = f'job="{job}", gen_ai_agent_name="{agent}", otel_agent_prompt_id="support:{version}:0"'
             gap = f"_x{totals.first} " if totals.first > 0 else ""
             columns = {
                 "run_tokens_count": totals.runs,
                 "run_tokens_sum": totals.tokens,
                 "run_tool_calls_sum": totals.tool_calls,
-                "run_steps_sum": [runs + calls for runs, calls in zip(totals.runs, totals.tool_calls, strict=True)],
             }
             for name, column in columns.items():
                 yield {"series": f"otel_agent_{name}{{{labels}}}", "values": gap + " ".join(map(str, column))}
 
-    def without_change(self) -> Traffic:
-        """Gives the same traffic where nothing changes."""
-        return replace(self, changes_at=math.inf)
 
-
-def roles(**of_versions: str) -> Iterator[dict[str, str]]:
-    """Gives the series of the prompts' roles: `roles(v13="baseline", v14="candidate")`, or a pattern of values."""
+def roles(job: str = "shop", **of_versions: str) -> Iterator[dict[str, str]]:
+    """Gives the series of the prompts' roles: `roles(v13="baseline", v14="candidate")`."""
     for version, role in of_versions.items():
         labels = (
-            f'job="shop", otel_agent_prompt_name="support", otel_agent_prompt_id="support:{version}:0", '
+            f'job="{job}", otel_agent_prompt_name="support", otel_agent_prompt_id="support:{version}:0", '
             f'otel_agent_prompt_version="{version}", otel_agent_prompt_role="{role}"'
         )
-        yield {"series": f"otel_agent_prompt_info{{{labels}}}", "values": "1x20000"}
+        yield {"series": f"otel_agent_prompt_info{{{labels}}}", "values": "1x6000"}

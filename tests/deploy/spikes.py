@@ -1,0 +1,108 @@
+"""How often the rules on spikes fire, when they should and when they should not: `python -m tests.deploy.spikes`.
+
+Each scenario is a job, each seed an agent of it, so that one run of promtool tries them all on the rules as shipped.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.deploy.promtool import Question, ask
+from tests.deploy.traffic import DAY, USUAL, Behaviour, Traffic, roles
+
+__all__ = ["ALERTS", "CANARIES", "QUIET", "Scenario", "fired"]
+
+ALERTS = ("AgentTokenSpike", "AgentToolCallSpike")
+WARM = 180
+"""Minutes before a change, in which the agent is as always."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Traffic that each seed varies; `known` is False where no role says which prompt is the candidate."""
+
+    name: str
+    traffic: Traffic
+    known: bool = True
+
+    def series(self, seeds: int) -> Iterator[dict[str, str]]:
+        """Gives the series of all its agents."""
+        if self.known:
+            yield from roles(self.name, v13="baseline", v14="candidate")
+        for seed in range(seeds):
+            yield from replace(self.traffic, seed=1000 + seed).series(self.name, f"agent-{seed}")
+
+
+def _incident(**changes: float | bool) -> Traffic:
+    return replace(Traffic(seed=0, minutes=WARM + 61, changes_at=WARM), **changes)  # type: ignore[arg-type]
+
+
+CANARIES = (
+    Scenario(name="canary", traffic=_incident(share=0.1)),
+    Scenario(name="even-canary", traffic=_incident(share=0.1, evenly=True)),
+    Scenario(name="quarter", traffic=_incident(share=0.25)),
+    Scenario(name="busy-canary", traffic=_incident(share=0.1, per_hour=1000)),
+    Scenario(name="switch", traffic=_incident()),
+    Scenario(name="unknown-switch", traffic=_incident(), known=False),
+)
+
+
+def _quiet(days: int, behaviour: Behaviour = USUAL, **more: float) -> Traffic:
+    week = Traffic(seed=0, minutes=int(days * DAY), step=5, wave=0.8, old=behaviour, new=behaviour)
+    return replace(week, **more)  # type: ignore[arg-type]
+
+
+# a week, and a day on which traffic triples
+QUIET = Scenario(name="week", traffic=_quiet(8, triples_at=7 * DAY))
+SAME_CANARY = Scenario(name="same-canary", traffic=_quiet(2, changes_at=DAY, share=0.1))
+ROUGH = Scenario(name="rough-week", traffic=_quiet(8, Behaviour(sigma=0.7, dispersion=2), triples_at=7 * DAY))
+
+
+def fired(
+    folder: Path, scenarios: Sequence[Scenario], seeds: int, *, start: int, ends: Sequence[int], step: int
+) -> Callable[[str, str, int], int]:
+    """Tries scenarios; gives the function that tells in how many seeds an alert fired by one of the ends.
+
+    Args:
+        folder: where promtool's files go.
+        scenarios: what is tried.
+        seeds: how many agents each has.
+        start: the minute from which alerts count.
+        ends: the minutes, after the start, by which they count.
+        step: minutes between two evaluations.
+    """
+    series = [each for scenario in scenarios for each in scenario.series(seeds)]
+    questions = [
+        Question(expression=f'count_over_time(ALERTS{{alertstate="firing"}}[{end}m])', minute=start + end)
+        for end in ends
+    ]
+    answers = dict(zip(ends, ask(folder, series, questions, step=step, alerts=ALERTS), strict=True))
+
+    def count(scenario: str, alert: str, end: int) -> int:
+        of_scenario = [each for each in answers[end] if each["job"] == scenario and each["alertname"] == alert]
+        return len({each["gen_ai_agent_name"] for each in of_scenario})
+
+    return count
+
+
+def _table(seeds: int) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        count = fired(Path(folder), CANARIES, seeds, start=WARM, ends=(30, 60), step=1)
+        for scenario in CANARIES:
+            for alert in ALERTS:
+                within = " and ".join(f"{count(scenario.name, alert, end)} within {end} min" for end in (30, 60))
+                yield f"{scenario.name}, {alert}: {within}, of {seeds}"
+        for scenario in (SAME_CANARY, QUIET, ROUGH):
+            whole = scenario.traffic.minutes
+            count = fired(Path(folder), [scenario], seeds, start=0, ends=(whole,), step=5)
+            for alert in ALERTS:
+                yield f"{scenario.name}, {alert}: {count(scenario.name, alert, whole)} of {seeds}"
+
+
+if __name__ == "__main__":
+    for line in _table(int(sys.argv[1]) if len(sys.argv) > 1 else 40):
+        print(line, flush=True)
