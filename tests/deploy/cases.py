@@ -48,7 +48,8 @@ class Scrapes:
         """Gives a counter that rises by `total` in each stage `(from, to, total)`, in whole steps if it is whole."""
         rises = [0.0] * self.count
         for start, end, total in stages:
-            whole, most = float(total).is_integer(), max(1, min(pieces, math.ceil(total)))
+            whole = float(total).is_integer()
+            most = min(pieces, max(1, int(total))) if whole else pieces
             for share in self._shares(most, total, whole):
                 rises[self.dice.randint(start // self.step + 1, end // self.step)] += share
         values = itertools.accumulate(rises)
@@ -152,7 +153,7 @@ def _spend(*models: str, usd: float, minutes: int, step: int = 1) -> Callable[[f
         for model in models:
             labels = {**AGENT, "otel_agent_prompt_id": OLD, "gen_ai_request_model": model}
             total = times * usd * minutes / HOUR / len(models)
-            yield scrapes.counter("otel_agent_cost_total", labels, (0, minutes, total), pieces=5000)
+            yield scrapes.counter("otel_agent_cost_total", labels, (0, minutes, total), pieces=40_000)
 
     return series
 
