@@ -23,6 +23,8 @@ from tests.deploy.traffic import roles
 
 ABOVE, BELOW = 1.08, 0.92
 
+pytestmark = pytest.mark.timeout(600)
+
 
 def of_kind(kind: str, **options: Any) -> list[dict[str, Any]]:
     groups = yaml.safe_load(render_rules({}, **options))["groups"]
@@ -86,6 +88,25 @@ def test_few_runs_need_a_larger_rise_and_fewer_than_the_minimum_prove_nothing(tm
         firing(few(100, 20, before=before - 1), 1, False),
     ]
     said = unit_tests(tmp_path, tests, alerts=("AgentToolCallSpike",), every="1m")
+    assert not said, said
+
+
+def expensive(hours: int) -> Case:
+    """The incident's money: 620 USD in 36 hours more than 100 runs an hour cost with the baseline."""
+
+    def of(_: float) -> Iterator[dict[str, str]]:
+        scrapes, end = Scrapes(8 * 60, 5), (3 + hours) * 60
+        yield from roles(v13="baseline", v14="candidate")
+        yield from scrapes.runs(OLD, 0, 180, 300, usd=0.1)
+        yield from scrapes.runs(NEW, 180, end, 100 * hours, usd=0.1 + 620 / 36 / 100)
+
+    return Case(alert="AgentExtraSpend", series=of, minutes=(3 + hours) * 60 + 10, step=5)
+
+
+@needs_promtool
+def test_the_extra_spend_of_the_incident_is_noticed_after_a_twelfth_of_it(tmp_path: Path) -> None:
+    tests = [firing(expensive(2), 1, False), firing(expensive(3), 1, True)]
+    said = unit_tests(tmp_path, tests, alerts=("AgentExtraSpend",), every="5m")
     assert not said, said
 
 
