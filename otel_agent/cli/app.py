@@ -10,6 +10,7 @@ from otel_agent.cli.config import config
 from otel_agent.cli.demo import demo
 from otel_agent.cli.prompts import prompts
 from otel_agent.cli.runs import runs
+from otel_agent.cli.stack import stack
 
 __all__ = ["app"]
 
@@ -28,3 +29,4 @@ app.add_command(config)
 app.add_command(demo)
 app.add_command(prompts)
 app.add_command(runs)
+app.add_command(stack)

@@ -28,7 +28,7 @@ from otel_agent.deploy.dashboards.panels import Board, Panel, Query
 
 __all__ = ["FOLDER", "drawn"]
 
-FOLDER = Path(__file__).parents[1] / "grafana" / "dashboards"
+FOLDER = Path(__file__).parents[1] / "files" / "grafana" / "dashboards"
 TAG = "otel-agent"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${prometheus}")
 WINDOWS = "5m,15m,1h,6h,1d,7d"

@@ -1,0 +1,21 @@
+"""`otel-agent stack`: the collector, the rules, the dashboards and the servers around your agents."""
+
+from __future__ import annotations
+
+import click
+
+from otel_agent.cli.stack_check import check
+from otel_agent.cli.stack_init import init
+from otel_agent.cli.stack_up import up
+
+__all__ = ["stack"]
+
+
+@click.group(epilog="Start with: otel-agent stack init stack && otel-agent stack up stack")
+def stack() -> None:
+    """Install what stands around agents: collector, Jaeger, Prometheus, Alertmanager, Grafana."""
+
+
+stack.add_command(init)
+stack.add_command(check)
+stack.add_command(up)
