@@ -12,7 +12,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from otel_agent import InvalidSetting
-from otel_agent.config.file import find, load
+from otel_agent.config.current import find
+from otel_agent.config.file import load
 from otel_agent.deploy.alertmanager import DEFAULT_WEBHOOK
 from otel_agent.deploy.stack.contents import Choice, contents
 from otel_agent.deploy.stack.ports import PORTS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from otel_agent.cli.stack_check import check
-from otel_agent.cli.stack_init import init
-from otel_agent.cli.stack_up import up
+from otel_agent.cli.stack.check import check
+from otel_agent.cli.stack.init import init
+from otel_agent.cli.stack.up import up
 
 __all__ = ["stack"]
 
