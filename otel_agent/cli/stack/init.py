@@ -12,8 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from otel_agent import InvalidSetting
-from otel_agent.config.current import find
-from otel_agent.config.file import load
+from otel_agent.config.current import current
 from otel_agent.deploy.alertmanager import DEFAULT_WEBHOOK
 from otel_agent.deploy.stack.contents import Choice, contents
 from otel_agent.deploy.stack.ports import PORTS
@@ -96,10 +95,10 @@ def init(
     Nothing that is there and differs is overwritten without --force.
     """
     try:
-        alerts, token_spike = _from_file(config)
+        held = current(config)
         choice = Choice(
-            thresholds={**alerts, **dict(given)},
-            token_spike=token_spike,
+            thresholds={**held.alerts, **dict(given)},
+            token_spike=held.observability.alert_on_token_spike,
             sampler=not no_sampler,
             ports=dict(ports),
             webhook=webhook,
@@ -124,14 +123,6 @@ def init(
             err=True,
         )
         context.exit(REFUSED)
-
-
-def _from_file(config: Path | None) -> tuple[Mapping[str, float], bool]:
-    path = config or find()
-    if path is None:
-        return {}, True
-    read = load(path)
-    return read.alerts, read.observability.alert_on_token_spike
 
 
 def _document(folder: Path, found: Sequence[Change], written: bool) -> dict[str, Any]:

@@ -33,7 +33,8 @@ def changes(folder: Path, files: Mapping[str, str]) -> list[Change]:
     Raises:
         InvalidSetting: what is there is no folder, or a file in it cannot be read.
     """
-    if folder.exists() and not folder.is_dir():
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
         raise InvalidSetting(field="DIR", value=str(folder), allowed="a folder, or a path where there is nothing yet")
     return [_change(folder, path, text) for path, text in sorted(files.items())]
 
