@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +29,7 @@ from otel_agent.demo.prompts import V13, V14
 from otel_agent.deploy.stack.contents import SETTINGS, Choice, contents
 from otel_agent.deploy.stack.ports import HOST, PORTS
 from otel_agent.deploy.stack.running import Stack
+from otel_agent.deploy.stack.servers import Server
 from otel_agent.deploy.stack.writing import write
 
 HERE = Path(__file__).parent
@@ -57,11 +58,9 @@ def fetch(url: str) -> Any:
 def until(what: str, look: Callable[[], T]) -> T:
     end = time.monotonic() + PATIENCE
     while True:
-        try:
+        with suppress(OSError):  # it is not up yet
             if found := look():
                 return found
-        except OSError:
-            pass  # it is not up yet
         if time.monotonic() > end:
             raise SystemExit(f"{what}: nothing after {PATIENCE:g} seconds")
         time.sleep(1)
@@ -134,6 +133,10 @@ def firing(url: str) -> bool:
     )
 
 
+def _tell(what: str, server: Server, said: str) -> None:
+    print(server.name, what, said)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description="Takes the pictures of the README.")
     options.add_argument("--phoenix", required=True, help="the command of arize-phoenix")
@@ -142,7 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, grpc = Path(name), free_port()
         stack_of(folder, grpc)
-        with phoenix(given.phoenix, folder, grpc) as page, Stack(folder, programs=given.bin, told=print) as running:
+        with phoenix(given.phoenix, folder, grpc) as page, Stack(folder, programs=given.bin, told=_tell) as running:
             prometheus = f"http://{HOST}:{running.settings['PROMETHEUS_PORT']}"
             play(folder, running.settings)
             picture(until("the trace", lambda: thorough(page)), HERE / "trace.png", folder, "1400,900")

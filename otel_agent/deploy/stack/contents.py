@@ -14,6 +14,7 @@ from string import Template
 
 import yaml
 
+from otel_agent import deploy
 from otel_agent.deploy.alertmanager import DEFAULT_WEBHOOK, render_alertmanager
 from otel_agent.deploy.rules import Links, render_rules
 from otel_agent.deploy.stack.ports import HOST, settled
@@ -25,8 +26,6 @@ SETTINGS, AGENT_ENV = ".env", "agent.env"
 COLLECTOR_CONFIG = "collector-config.yaml"
 RULES = "prometheus/rules.yml"
 DASHBOARDS = "grafana/dashboards"
-_DEPLOY = "otel_agent.deploy"
-_RUNBOOK = "docs/alerts.md"
 
 
 def _no_numbers() -> dict[str, float]:
@@ -66,8 +65,8 @@ def contents(choice: Choice) -> dict[str, str]:
     links = Links(
         grafana=f"http://{HOST}:{ports['GRAFANA_PORT']}", traces=f"http://{HOST}:{ports['JAEGER_QUERY_PORT']}"
     )
-    collector = resources.files(_DEPLOY).joinpath(COLLECTOR_CONFIG).read_text("utf-8")
-    files = dict(_static(resources.files(_DEPLOY).joinpath("files")))
+    collector = resources.files(deploy).joinpath(COLLECTOR_CONFIG).read_text("utf-8")
+    files = dict(_static(resources.files(deploy).joinpath("files")))
     files |= {
         COLLECTOR_CONFIG: collector,
         f"kubernetes/{COLLECTOR_CONFIG}": collector,
@@ -93,7 +92,7 @@ def _static(folder: Traversable, within: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _versions() -> dict[str, str]:
-    text = resources.files(_DEPLOY).joinpath("versions.env").read_text("utf-8")
+    text = resources.files(deploy).joinpath("versions.env").read_text("utf-8")
     lines = [line.partition("=") for line in text.splitlines() if line and not line.startswith("#")]
     return {name: version for name, _, version in lines}
 
