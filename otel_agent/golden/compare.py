@@ -179,12 +179,24 @@ class _Measure(NamedTuple):
     decides: bool
 
 
+def _tokens(run: PastRun) -> float:
+    return run.input_tokens + run.output_tokens
+
+
+def _per_request(run: PastRun) -> float | None:
+    return _tokens(run) / run.steps if run.steps else None
+
+
+def _usd(run: PastRun) -> float | None:
+    return None if run.micro_usd is None else run.micro_usd / 1e6
+
+
 _MEASURES: dict[str, _Measure] = {
-    "tokens": _Measure(lambda run: run.input_tokens + run.output_tokens, 0.5, True),
-    "tokens_per_request": _Measure(lambda run: run.tokens / run.steps if run.steps else None, 0.5, False),
+    "tokens": _Measure(_tokens, 0.5, True),
+    "tokens_per_request": _Measure(_per_request, 0.5, False),
     "tool_calls": _Measure(attrgetter("tool_calls"), 0.5, True),
     "seconds": _Measure(attrgetter("seconds"), 0.001, False),
-    "usd": _Measure(lambda run: None if run.micro_usd is None else run.micro_usd / 1e6, 1e-6, True),
+    "usd": _Measure(_usd, 1e-6, True),
 }
 
 

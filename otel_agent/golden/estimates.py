@@ -177,20 +177,21 @@ def rank_test(first: Sequence[float], second: Sequence[float]) -> Ranks:
     """
     n, m = len(first), len(second)
     counts = _counted(first, second)
-    above = sum(
-        map(operator.mul, counts.b, map(operator.add, map(operator.add, counts.below_a, counts.below_a), counts.a))
-    )
+    above = sum(map(operator.mul, counts.b, counts.places_b))
     p = _exact_p(counts, n, m, above) if n + m <= EXACT_UP_TO else _normal_p(counts, n, m, above)
-    return Ranks(_superiority(counts, n, m, above / (2 * n * m)), p)
+    return Ranks(_superiority(counts, n, m, above), p)
 
 
 class _Counts(NamedTuple):
-    """Of each value, smallest first: how often each sample has it, and how much of each sample is below it."""
+    """Of each value, smallest first: how often each sample has it, and twice how much of the other is below it.
+
+    What is equal counts half, so that twice of it is whole: in whole numbers nothing is rounded.
+    """
 
     a: list[int]
     b: list[int]
-    below_a: list[int]
-    below_b: list[int]
+    places_a: list[int]
+    places_b: list[int]
 
 
 def _counted(first: Sequence[float], second: Sequence[float]) -> _Counts:
@@ -198,7 +199,13 @@ def _counted(first: Sequence[float], second: Sequence[float]) -> _Counts:
     counted = dict(Counter(first)), dict(Counter(second))
     values = sorted(counted[0].keys() | counted[1].keys())
     a, b = (list(map(each.get, values, itertools.repeat(0))) for each in counted)
-    return _Counts(a, b, list(itertools.accumulate(a, initial=0))[:-1], list(itertools.accumulate(b, initial=0))[:-1])
+    return _Counts(a, b, _places(b), _places(a))
+
+
+def _places(other: list[int]) -> list[int]:
+    """Twice what is below each value, and what is equal to it: this sum up to it and the one before it together."""
+    up_to = list(itertools.accumulate(other, initial=0))
+    return list(map(operator.add, up_to[:-1], up_to[1:]))
 
 
 def _normal_p(counts: _Counts, n: int, m: int, above: int) -> float:
@@ -215,8 +222,8 @@ def _normal_p(counts: _Counts, n: int, m: int, above: int) -> float:
 def _exact_p(counts: _Counts, n: int, m: int, above: int) -> float:
     """Counts the ways to deal the pooled values out to the samples that are at least as far from the middle."""
     ways: list[Counter[int]] = [Counter({0: 1}), *(Counter[int]() for _ in range(m))]
-    for a, b, below_a, below_b in zip(*counts, strict=True):
-        doubled = 2 * (below_a + below_b) + a + b + 1  # twice the rank that all of these share
+    for a, b, place_a, place_b in zip(*counts, strict=True):
+        doubled = place_a + place_b + 1  # twice the rank that all of these share
         for _ in range(a + b):
             for taken in range(m, 0, -1):
                 for ranks, count in ways[taken - 1].items():
@@ -227,21 +234,25 @@ def _exact_p(counts: _Counts, n: int, m: int, above: int) -> float:
     return far / math.comb(n + m, m)
 
 
-def _superiority(counts: _Counts, n: int, m: int, value: float) -> Estimate:
-    """Adds the interval, from the spread of each value's place in the other sample (DeLong)."""
+def _superiority(counts: _Counts, n: int, m: int, above: int) -> Estimate:
+    """Gives how often the second is above, with the interval from the spread of each value's place (DeLong)."""
+    value = above / (2 * n * m)
     if min(n, m) < 2:
         return Estimate(value, None, None)
     if value in (0.0, 1.0):  # nothing overlaps: what three in n would still allow
         room = min(1.0, 3 / min(n, m))
         return Estimate(value, max(0.0, value - room), min(1.0, value + room))
-    of_b = sum(
-        b * ((low + a / 2) / n - value) ** 2 for a, b, low in zip(counts.a, counts.b, counts.below_a, strict=True)
-    )
-    of_a = sum(
-        a * (1 - (low + b / 2) / m - value) ** 2 for a, b, low in zip(counts.a, counts.b, counts.below_b, strict=True)
-    )
-    half = _reach(n + m - 2) * math.sqrt(of_b / (m - 1) / m + of_a / (n - 1) / n)
+    of_b = _spread(counts.b, counts.places_b, above, m) / (2 * n) ** 2
+    of_a = _spread(counts.a, counts.places_a, 2 * n * m - above, n) / (2 * m) ** 2
+    half = _reach(n + m - 2) * math.sqrt(of_b / m + of_a / n)
     return Estimate(value, max(0.0, value - half), min(1.0, value + half))
+
+
+def _spread(counts: list[int], places: list[int], total: int, size: int) -> float:
+    """The variance of so many places, whose sum is `total`."""
+    squares = sum(map(operator.mul, counts, map(operator.mul, places, places)))
+    found: float = (squares * size - total * total) / (size * (size - 1))
+    return found
 
 
 def pairs(first: Sequence[float], second: Sequence[float], *, add: float = 0.0) -> Test:

@@ -161,7 +161,7 @@ def _spans(document: Mapping[str, Any]) -> Iterator[PastSpan]:
 
 
 def _items(holder: Mapping[str, Any], name: str, at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    found = holder.get(name) or []
+    found: Any = holder.get(name) or []
     if not is_list(found):
         raise NotOtlp(f"{at}{name}: must be a list")
     for number, item in enumerate(found):
@@ -171,7 +171,7 @@ def _items(holder: Mapping[str, Any], name: str, at: str) -> Iterator[tuple[str,
 
 
 def _span(span: Mapping[str, Any], at: str, resource: Any, scope: Any) -> PastSpan:
-    status = span.get("status") or {}
+    status: Any = span.get("status") or {}
     code = status.get("code") if is_mapping(status) else None
     parent = span.get("parentSpanId") or None
     return PastSpan(
@@ -220,7 +220,8 @@ def _plain(value: Any, at: str, depth: int) -> Any:
         if not value:
             return None
         raise NotOtlp(f"{at}: {_shown(value)} is no value")
-    kind, inner = next(iter(value.items()))
+    wrapped: tuple[Any, Any] = next(iter(value.items()))
+    kind, inner = wrapped
     try:
         match kind:
             case "intValue":
@@ -228,9 +229,9 @@ def _plain(value: Any, at: str, depth: int) -> Any:
             case "doubleValue":
                 return _SPECIAL[inner] if inner in _SPECIAL else float(inner)
             case "arrayValue":
-                return [_plain(item, at, depth + 1) for item in (inner or {}).get("values") or []]
+                return [_plain(item, at, depth + 1) for item in _listed(inner)]
             case "kvlistValue":
-                return _attributes((inner or {}).get("values"), at, depth + 1)
+                return _attributes(_listed(inner), at, depth + 1)
             case "boolValue":
                 return bool(inner)
             case _:
@@ -239,6 +240,13 @@ def _plain(value: Any, at: str, depth: int) -> Any:
         if isinstance(wrong, NotOtlp):
             raise
         raise NotOtlp(f"{at}.{kind}: {_shown(inner)} is no such value") from None
+
+
+def _listed(value: Any) -> list[Any]:
+    """Gives what an array or a list of pairs holds."""
+    holder: Any = value or dict[str, Any]()
+    found: list[Any] = holder.get("values") or []
+    return found
 
 
 def _shown(value: object) -> str:

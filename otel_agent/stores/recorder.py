@@ -39,7 +39,7 @@ __all__ = ["Recorder"]
 
 GATHER_SECONDS = 0.25
 EXIT_SECONDS = 1.5
-MOST_WAITING = 100_000
+MOST_WAITING = 20_000
 MOST_A_FILE = 16_000_000
 PRUNE_SECONDS = 600.0
 RETRY_SECONDS = 2.0
@@ -69,7 +69,7 @@ class Recorder:
         self.folder = folder.absolute()
         self._days, self._megabytes = days, megabytes
         self._opened().close()
-        self._begin()
+        self.begin()
         _recorders.add(self)
         _follow_process()
 
@@ -120,7 +120,7 @@ class Recorder:
 
     # the thread
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Starts with nothing to write: at first, and in a process that was forked, where the queue is the parent's."""
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._hurry = threading.Event()
@@ -311,4 +311,4 @@ def _at_exit() -> None:
 
 def _after_fork() -> None:
     for recorder in list(_recorders):
-        recorder._begin()
+        recorder.begin()

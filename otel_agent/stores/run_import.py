@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 from otel_agent.stores.otlp_json import NotOtlp, PastSpan, line_of, spans_of
 from otel_agent.stores.past_spans import by_run, runs_of
@@ -87,7 +88,7 @@ def _lines(path: Path, progress: Callable[[int], object], problems: list[str]) -
     """Gives the lines of a file that are not empty, with their numbers; where it breaks off, that is a problem."""
     number = 0
     with _opened(path) as raw:
-        start = raw.peek(4)[:4] if hasattr(raw, "peek") else b""
+        start = raw.peek(4)[:4]
         if start == _ZSTD:
             raise UnreadableHistory(f"{path}: is compressed with zstd; unpack it first")
         lines = cast("Iterable[bytes]", gzip.GzipFile(fileobj=raw) if start[:2] == _GZIP else raw)
@@ -103,7 +104,7 @@ def _lines(path: Path, progress: Callable[[int], object], problems: list[str]) -
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Generator[BufferedReader]:
     try:
         with path.open("rb") as file:
             yield file

@@ -184,7 +184,8 @@ def _spread_of(
 
 def _marks(values: Sequence[float]) -> tuple[float, float, float, float, float]:
     if len(values) == 1:
-        return (values[0],) * 5
+        only = values[0]
+        return only, only, only, only, only
     cuts = statistics.quantiles(values, n=20, method="inclusive")
     return cuts[0], cuts[4], cuts[9], cuts[14], cuts[18]
 

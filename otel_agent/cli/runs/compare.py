@@ -117,7 +117,7 @@ def _side(
         chosen["since"], chosen["until"] = windows[at]
     if prompts:
         chosen["prompt"] = prompts[at]
-    found = source.runs(wanted(chosen), order="ended_ns ASC")
+    found = source.runs(wanted(chosen), order=None)
     if not found and prompts and not source.count(wanted({"prompt": prompts[at]})):
         _unknown(source, prompts[at])
     return found
@@ -201,9 +201,13 @@ def _about(found: Comparison) -> list[str]:
 
 def _spend(found: Comparison) -> list[str]:
     spend = found.spend
-    write = _WRITE["usd"] if spend.unit == "usd" else lambda value: f"{value:,.0f} tokens"
+    write = _WRITE["usd"] if spend.unit == "usd" else _tokens
     parts = f"traffic {_signed(spend.traffic, write)}, runs {_signed(spend.prompt, write)}"
     return [f"Spend a day: {write(spend.a)} -> {write(spend.b)} ({_signed(spend.b - spend.a, write)}: {parts})"]
+
+
+def _tokens(value: float) -> str:
+    return f"{value:,.0f} tokens"
 
 
 def _signed(value: float, write: Callable[[float], str]) -> str:

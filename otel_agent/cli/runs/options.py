@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +102,7 @@ def place(history: Path | None) -> Path:
 
 
 @contextmanager
-def opened(history: Path | None) -> Iterator[RunHistory]:
+def opened(history: Path | None) -> Generator[RunHistory]:
     """Opens the history to read from; what stands in its way is one line and exit code 1."""
     try:
         with RunHistory.read(place(history)) as found:
