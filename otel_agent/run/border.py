@@ -174,6 +174,7 @@ def _project(run: Run, record: RunRecord, end: _End, exc: BaseException | None) 
         run.pipeline.instruments.run_ended(record)
     if heard.listeners:
         tell(_run_ended, record)
+    spans.keep(record)
     if run.span is not None and run.span is not INVALID_SPAN:
         spans.end(run.span)
 

@@ -40,7 +40,7 @@ from otel_agent.telemetry.guard import broken, warn_once
 from otel_agent.telemetry.instruments import Instruments
 from otel_agent.telemetry.listeners import heard
 from otel_agent.telemetry.pipeline import current_pipeline
-from otel_agent.telemetry.spans import kept
+from otel_agent.telemetry.spans import keep, kept
 from otel_agent.usage import micro_to_usd, usd_to_micro
 
 __all__ = ["NOT_GIVEN", "Slot", "ToolCall", "ToolVerb", "refuse_tool"]
@@ -290,10 +290,10 @@ class ToolVerb(CallVerb[ToolCall]):
                 self._measure(frame, error, instruments)
             try:
                 frame.span.end()
-                if kept.take is not None:
-                    kept.take(frame.span)
             except Exception as exc_of_span:
                 broken("ending a span", exc_of_span)
+            if kept.take is not None:
+                keep(frame.span)
         finally:
             if current_context().get(FRAME) is frame:
                 attach(frame.before)

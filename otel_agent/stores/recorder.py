@@ -24,16 +24,13 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from opentelemetry.trace import INVALID_SPAN
-
 from otel_agent import semconv
 from otel_agent.stores.otlp_json import line_of, written
 from otel_agent.stores.run_history import DAYS, MEGABYTES, RunHistory, SpansAt, UnreadableHistory, new_span_file
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import broken, warn_once
-from otel_agent.telemetry.listeners import add_listener, remove_listener
 from otel_agent.telemetry.workers import at_worker_exit
-from otel_agent.usage import CallRecord, CallStarted, PastRun, RunRecord, RunStarted, usd_to_micro
+from otel_agent.usage import PastRun, RunRecord, usd_to_micro
 
 __all__ = ["Recorder"]
 
@@ -53,7 +50,7 @@ class _Ended(NamedTuple):
 
 
 class Recorder:
-    """Records the runs of this process. A listener: see `otel_agent.usage.Listener`.
+    """Records the runs of this process.
 
     Args:
         folder: the history's folder; it is made where it is missing.
@@ -74,14 +71,12 @@ class Recorder:
         _follow_process()
 
     def start(self) -> None:
-        """Begins to listen; one recorder of a process gets the spans."""
-        add_listener(self)
-        spans.kept.take = self.span_ended
+        """Begins to keep what ends; one recorder of a process does."""
+        spans.kept.take = self.take
 
     def close(self, seconds: float = EXIT_SECONDS) -> bool:
-        """Stops listening and writes what waits, within so many seconds; tells whether all was written."""
-        remove_listener(self)
-        if spans.kept.take == self.span_ended:
+        """Stops keeping and writes what waits, within so many seconds; tells whether all was written."""
+        if spans.kept.take == self.take:
             spans.kept.take = None
         _recorders.discard(self)
         done = self.flush(seconds)
@@ -95,26 +90,10 @@ class Recorder:
         self._hurry.set()
         return done.wait(seconds)
 
-    # what happens: each leaves one thing in the queue, which takes no lock that a signal handler could meet
-
-    def run_started(self, run: RunStarted, /) -> None: ...
-
-    def call_started(self, call: CallStarted, /) -> None: ...
-
-    def call_ended(self, call: CallRecord, /) -> None: ...
-
-    def run_ended(self, run: RunRecord, /) -> None:
-        """Takes a run that has ended."""
-        self._put(_Ended(run, time.time_ns()))
-
-    def span_ended(self, span: Any, /) -> None:
-        """Takes a span that has ended."""
-        if span is not INVALID_SPAN:
-            self._put(span)
-
-    def _put(self, item: Any) -> None:
+    def take(self, ended: Any) -> None:
+        """Takes a span or a run that has ended: one entry in a queue that takes no lock a signal handler could meet."""
         if self._queue.qsize() < MOST_WAITING:
-            self._queue.put(item)
+            self._queue.put(_Ended(ended, time.time_ns()) if isinstance(ended, RunRecord) else ended)
         else:
             warn_once("history:full", "the run history cannot be written as fast as runs end; some are missing in it")
 

@@ -15,8 +15,21 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
 from otel_agent import semconv
 from otel_agent.telemetry.guard import broken
+from otel_agent.usage import RunRecord
 
-__all__ = ["SPAN", "add_event", "end", "error_type", "fail", "kept", "record_exception", "start", "trace_id", "write"]
+__all__ = [
+    "SPAN",
+    "add_event",
+    "end",
+    "error_type",
+    "fail",
+    "keep",
+    "kept",
+    "record_exception",
+    "start",
+    "trace_id",
+    "write",
+]
 
 MOST_FRAMES = 50
 SPAN: str = next(iter(trace.set_span_in_context(INVALID_SPAN, Context())))
@@ -69,19 +82,27 @@ def end(span: Span) -> None:
     """Ends a span, and hands it on where somebody keeps our spans."""
     try:
         span.end()
-        if kept.take is not None:
-            kept.take(span)
     except Exception as exc:
         broken("ending a span", exc)
+    keep(span)
+
+
+def keep(ended: Span | RunRecord) -> None:
+    """Hands on what has ended, where somebody keeps it."""
+    if kept.take is not None:
+        try:
+            kept.take(ended)
+        except Exception as exc:
+            broken("the run history", exc)
 
 
 class _Kept:
-    """Who gets our own spans when they have ended, whoever set the provider; never another's spans."""
+    """Who gets our own spans and runs when they have ended, whoever set the provider; never another's spans."""
 
     __slots__ = ("take",)
 
     def __init__(self) -> None:
-        self.take: Callable[[Span], object] | None = None
+        self.take: Callable[[Span | RunRecord], object] | None = None
 
 
 kept = _Kept()
