@@ -9,20 +9,40 @@ from typing import Any
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_agent import Budget, Prompt, agent_run, llm_call, tool_call
+from otel_agent import Budget, Prompt, agent_run, llm_call, semconv, tool_call
 from otel_agent.testing import capture
 from tests.deploy.servers import Collector, fetch
 
-__all__ = ["SPANS_OF_A_RUN", "post", "runs"]
+__all__ = ["OURS", "SPANS_OF_A_RUN", "THEIRS", "one_span", "pair", "post", "runs"]
 
 SPANS_OF_A_RUN = 10
+OURS, THEIRS = semconv.SCOPE, "opentelemetry.instrumentation.openai_v2"
 
 
 def post(collector: Collector, signal: str, message: Any) -> None:
     """Sends one request over HTTP; fails where the collector does not take it."""
     fetch(f"{collector.http}/v1/{signal}", message.SerializeToString(), **{"Content-Type": "application/x-protobuf"})
+
+
+def pair(key: str, value: str | int) -> KeyValue:
+    """An attribute."""
+    made = AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
+    return KeyValue(key=key, value=made)
+
+
+def one_span(scope: str = THEIRS) -> tuple[ExportTraceServiceRequest, Any]:
+    """A request with one span of half a second, and that span."""
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    resource.resource.attributes.append(pair("service.name", "one"))
+    scoped = resource.scope_spans.add()
+    scoped.scope.name = scope
+    span = scoped.spans.add(trace_id=bytes(range(16)), span_id=bytes(range(8)), name="chat gpt-5-mini")
+    span.start_time_unix_nano, span.end_time_unix_nano = 1_790_000_000_000_000_000, 1_790_000_000_500_000_000
+    return request, span
 
 
 def a_run() -> list[ReadableSpan]:

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
-from tests.deploy.otlp import post
+from tests.deploy.otlp import OURS, THEIRS, one_span, pair, post
 from tests.deploy.servers import Collector, fetch, needs, until
 from tests.support.otlp import OtlpReceiver
 
 SAID = "the-secret-plan-of-the-customer"
-OURS, THEIRS = "otel_agent", "opentelemetry.instrumentation.openai_v2"
 
 CONTENT_KEYS = (
     "gen_ai.input.messages",
@@ -75,22 +73,6 @@ SECRETS = {
 CORES = [secret.removeprefix("Bearer ").partition("@db")[0].rpartition(":")[2] for secret in SECRETS.values()]
 
 
-def pair(key: str, value: str) -> KeyValue:
-    return KeyValue(key=key, value=AnyValue(string_value=value))
-
-
-def a_span(scope: str = THEIRS) -> tuple[ExportTraceServiceRequest, object]:
-    """A request with one span, and that span."""
-    request = ExportTraceServiceRequest()
-    resource = request.resource_spans.add()
-    resource.resource.attributes.append(pair("service.name", "content"))
-    scoped = resource.scope_spans.add()
-    scoped.scope.name = scope
-    span = scoped.spans.add(trace_id=bytes(range(16)), span_id=bytes(range(8)), name="chat gpt-5-mini")
-    span.start_time_unix_nano, span.end_time_unix_nano = 1_790_000_000_000_000_000, 1_790_000_000_500_000_000
-    return request, span
-
-
 @contextmanager
 def pipeline(folder: Path, **variables: str) -> Iterator[tuple[Collector, OtlpReceiver]]:
     """The collector, without a sampler, in front of a backend that keeps traces and logs as they come."""
@@ -119,7 +101,7 @@ def left_behind(collector: Collector) -> str:
 
 
 def test_contents_on_spans_events_and_resources_do_not_come_out(tmp_path: Path) -> None:
-    request, span = a_span()
+    request, span = one_span()
     span.attributes.extend(pair(key, SAID) for key in CONTENT_KEYS)
     nested = KeyValueList(values=[pair("content", SAID)])
     span.attributes.append(KeyValue(key="gen_ai.input.messages", value=AnyValue(kvlist_value=nested)))
@@ -165,7 +147,7 @@ def test_bodies_and_contents_of_log_records_do_not_come_out(tmp_path: Path) -> N
 
 
 def test_contents_come_out_where_they_are_wanted_but_secrets_do_not(tmp_path: Path) -> None:
-    request, span = a_span()
+    request, span = one_span()
     span.attributes.append(pair("gen_ai.input.messages", f"{SAID}, and my key is {SECRETS['an OpenAI key']}"))
     with pipeline(tmp_path, OTEL_AGENT_CONTENT="keep") as (collector, backend):
         post(collector, "traces", request)
@@ -175,7 +157,7 @@ def test_contents_come_out_where_they_are_wanted_but_secrets_do_not(tmp_path: Pa
 
 
 def test_a_word_that_is_not_keep_strips(tmp_path: Path) -> None:
-    request, span = a_span()
+    request, span = one_span()
     span.attributes.append(pair("gen_ai.input.messages", SAID))
     with pipeline(tmp_path, OTEL_AGENT_CONTENT="Keep it, please") as (collector, backend):
         post(collector, "traces", request)
@@ -184,7 +166,7 @@ def test_a_word_that_is_not_keep_strips(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("scope", [OURS, THEIRS])
 def test_secrets_do_not_come_out_of_anything(tmp_path: Path, scope: str) -> None:
-    request, span = a_span(scope)
+    request, span = one_span(scope)
     for number, secret in enumerate(SECRETS.values()):
         told = f"see {secret} here"
         span.attributes.append(pair(f"app.note.{number}", told))
@@ -214,7 +196,7 @@ def test_secrets_do_not_come_out_of_anything(tmp_path: Path, scope: str) -> None
 
 
 def test_numbers_and_names_that_look_a_little_like_secrets_stay(tmp_path: Path) -> None:
-    request, span = a_span()
+    request, span = one_span()
     span.attributes.append(KeyValue(key="otel_agent.cost.usd", value=AnyValue(double_value=0.4111111111111111)))
     span.attributes.append(KeyValue(key="app.nanoseconds", value=AnyValue(int_value=1_790_000_000_000_000_000)))
     span.attributes.append(

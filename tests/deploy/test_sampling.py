@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from tests.deploy.servers import Collector, Jaeger, needs, until
+from tests.deploy.servers import Collector, needs, until
+from tests.support.otlp import OtlpReceiver
 from tests.support.processes import ended, start
 
 QUICK = {
@@ -42,26 +42,22 @@ with agent_run("asks") as run:
 """
 
 
-def agents_in(traces: list[dict[str, Any]]) -> list[str]:
-    names = [span["operationName"] for trace in traces for span in trace["spans"]]
+def agents_in(backend: OtlpReceiver) -> list[str]:
+    names = [span.name for each in list(backend.received) for span in each.items]
     return sorted(name.removeprefix("invoke_agent ") for name in names if name.startswith("invoke_agent"))
 
 
 def played(folder: Path, percent: str) -> list[str]:
     """Plays the agents and gives those whose traces were kept, once every decision is made."""
-    needs("collector", "jaeger")
-    variables = QUICK | {"OTEL_AGENT_SAMPLING_PERCENT": percent}
-    with (
-        Jaeger(folder) as jaeger,
-        Collector(folder, OTEL_AGENT_TRACES_ENDPOINT=jaeger.otlp, **variables) as collector,
-    ):
-        status, out, err = ended(start(AGENTS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.http), 60)
-        assert (status, out, err) == (0, "max_steps\n", "")
-        decided = "otelcol_processor_tail_sampling_global_count_traces_sampled"
-        until(lambda: max(collector.own(decided), collector.own(f"{decided}_total")) >= 25)
-        sent = "otelcol_exporter_sent_spans_total"
-        until(lambda: collector.own(sent) and collector.own("otelcol_exporter_queue_size") == 0)
-        return until(lambda: agents_in(jaeger.traces("sampled")))
+    needs("collector")
+    with OtlpReceiver("grpc") as backend:
+        address = {"OTEL_AGENT_TRACES_ENDPOINT": backend.endpoint.rpartition("/")[2]}
+        with Collector(folder, **address, **QUICK | {"OTEL_AGENT_SAMPLING_PERCENT": percent}) as collector:
+            status, out, err = ended(start(AGENTS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.http), 60)
+            assert (status, out, err) == (0, "max_steps\n", "")
+            until(lambda: collector.own("otelcol_processor_tail_sampling_global_count_traces_sampled_total") >= 25)
+        # The collector has ended, and with it all that waited was delivered.
+        return agents_in(backend)
 
 
 def test_what_matters_is_kept_and_the_rest_is_not(tmp_path: Path) -> None:
