@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -35,6 +36,13 @@ from otel_agent.deploy.stack.writing import write
 HERE = Path(__file__).parent
 ALERT = "AgentToolCallSpike"
 ROUNDS = 8
+PLAYER = """
+from otel_agent import configure
+configure("otel-agent-demo", config="otel-agent.yaml", mode="enforce")
+from otel_agent.demo.play import run_demo
+from otel_agent.demo.scenarios import SCENARIOS
+raise SystemExit(run_demo([each for each in SCENARIOS if each.name in ("answer", "thorough")], as_json=True))
+"""
 PATIENCE = 400.0
 CHROMIUM = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
@@ -94,17 +102,16 @@ def stack_of(folder: Path, traces: int) -> None:
 
 
 def play(folder: Path, settings: Mapping[str, str]) -> None:
-    """Plays the demo as one process after another: v13 answers, v14 is thorough."""
+    """Plays the demo as one process after another: v13, the baseline, answers; v14 is thorough."""
     texts = {prompt.version: prompt.text for prompt in (V13, V14)}
     prompts = {"active": "support:v14", "rollback": "support:v13", "texts": {"support": texts}}
     (folder / "otel-agent.yaml").write_text(yaml.safe_dump({"prompts": prompts}))
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "OPENAI_"))}
     env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://{HOST}:{settings['OTEL_AGENT_HTTP_PORT']}"
     env["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] = "delta"
-    command = [sys.executable, "-m", "otel_agent", "demo", "--json", "--scenario", "answer", "--scenario", "thorough"]
     for _ in range(ROUNDS):
-        subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
-        time.sleep(15)
+        subprocess.run([sys.executable, "-c", PLAYER], cwd=folder, env=env, check=True, capture_output=True)
+        time.sleep(3)
 
 
 def picture(url: str, file: Path, folder: Path, size: str) -> None:
@@ -124,6 +131,15 @@ def thorough(url: str) -> str:
     trace = span["context"]["trace_id"]
     root = next(each for each in spans if each["context"]["trace_id"] == trace and not each["parent_id"])
     return f"{url}/projects/{project}/traces/{trace}?selectedSpanNodeId={root['id']}"
+
+
+def alerts_page(url: str) -> str:
+    """Gives the page of alerts; Debian's Prometheus has the classic one only."""
+    try:
+        with urllib.request.urlopen(f"{url}/alerts", timeout=10):
+            return f"{url}/alerts"
+    except urllib.error.HTTPError:
+        return f"{url}/classic/alerts"
 
 
 def firing(url: str) -> bool:
@@ -150,7 +166,7 @@ def main() -> None:
             play(folder, running.settings)
             picture(until("the trace", lambda: thorough(page)), HERE / "trace.png", folder, "1400,900")
             until(ALERT, lambda: firing(prometheus))
-            picture(f"{prometheus}/alerts?search={ALERT}", HERE / "alert.png", folder, "1400,900")
+            picture(alerts_page(prometheus), HERE / "alert.png", folder, "1400,900")
 
 
 if __name__ == "__main__":

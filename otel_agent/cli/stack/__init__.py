@@ -11,7 +11,10 @@ from otel_agent.cli.stack.up import up
 __all__ = ["stack"]
 
 
-@click.group(epilog="Start with: otel-agent stack init stack && otel-agent stack up stack")
+@click.group(
+    short_help="Install what stands around agents.",
+    epilog="Start with: otel-agent stack init stack && otel-agent stack up stack",
+)
 def stack() -> None:
     """Install what stands around agents: collector, Jaeger, Prometheus, Alertmanager, Grafana."""
 

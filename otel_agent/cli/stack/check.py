@@ -16,7 +16,7 @@ __all__ = ["check"]
 WRONG, WRONG_USAGE = 1, 2
 
 
-@click.command()
+@click.command(short_help="Say what is missing or wrong.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--bin", "programs", type=click.Path(path_type=Path), help="Look for programs here before the PATH.")
 @click.option("--strict", is_flag=True, help="Fail also where something could not be checked.")

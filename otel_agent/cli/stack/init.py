@@ -63,7 +63,7 @@ def _list_thresholds(context: click.Context, parameter: click.Parameter, wanted:
         context.exit()
 
 
-@click.command()
+@click.command(short_help="Write every file of a stack.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--set", "given", type=THRESHOLD, multiple=True, help="A threshold of the alerts. May be repeated.")
 @click.option("--port", "ports", type=PORT, multiple=True, help="Another port. May be repeated.")

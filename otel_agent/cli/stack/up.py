@@ -22,7 +22,7 @@ FAILED, WRONG_USAGE = 1, 2
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
-@click.command()
+@click.command(short_help="Start the servers, until Ctrl-C.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--bin", "programs", type=click.Path(path_type=Path), help="Look for programs here before the PATH.")
 @click.option(
