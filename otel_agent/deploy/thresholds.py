@@ -55,7 +55,7 @@ def settled(given: Mapping[str, float]) -> dict[str, float]:
 
 def _check(threshold: Threshold, value: object) -> None:
     most = 1.0 if threshold.unit == "share" else math.inf
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not 0 <= value <= most:  # type: ignore[operator]
-        allowed = "a share from 0 to 1" if most == 1 else f"a number of {threshold.unit}, 0 or more"
-        raise InvalidSetting(field=f"thresholds.{threshold.name}", value=value, allowed=allowed)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= most:
+        return
+    allowed = "a share from 0 to 1" if most == 1 else f"a number of {threshold.unit}, 0 or more"
+    raise InvalidSetting(field=f"thresholds.{threshold.name}", value=value, allowed=allowed)

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from otel_agent.deploy.rules import render_rules
-
-needs_promtool = pytest.mark.skipif(
-    not shutil.which("promtool") and "NEED_SERVERS" not in os.environ,
-    reason="not installed: promtool (Debian: apt-get install prometheus)",
-)
+from tests.deploy.servers import every
 
 
 def promtools() -> list[str]:
-    """Gives the promtools of this machine: Prometheus 2, and 3 where it was built."""
-    return ["promtool", *filter(shutil.which, ["promtool3"])]
+    """Gives the promtools of this machine: that of Prometheus 2, and that of 3 where it was built."""
+    return every("promtool") or ["promtool"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +51,15 @@ def _read_by(alerting: list[dict[str, Any]], recorded: list[dict[str, Any]]) -> 
 
 
 def unit_tests(
-    folder: Path, tests: list[dict[str, Any]], *, alerts: Sequence[str], every: str, promtool: str = "promtool"
+    folder: Path, tests: list[dict[str, Any]], *, alerts: Sequence[str], minutes: int, promtool: str | None = None
 ) -> str:
     """Runs unit tests and gives what promtool says; an empty text means that all passed."""
     rules, file = some_rules(folder, alerts), folder / "tests.yml"
-    whole = {"rule_files": [rules.name], "evaluation_interval": every, "tests": tests}
+    whole = {"rule_files": [rules.name], "evaluation_interval": f"{minutes}m", "tests": tests}
     file.write_text(yaml.dump(whole, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), width=1 << 30), "utf-8")
-    done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [promtool or promtools()[0], "test", "rules", str(file)], capture_output=True, text=True, timeout=900
+    )
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
@@ -77,7 +72,7 @@ def ask(
     """
     asked = [{"expr": each.expression, "eval_time": f"{each.minute}m", "exp_samples": []} for each in questions]
     test = {"interval": f"{step}m", "input_series": list(series), "promql_expr_test": asked}
-    said = unit_tests(folder, [test], alerts=alerts, every=f"{step}m")
+    said = unit_tests(folder, [test], alerts=alerts, minutes=step)
     assert not said or "got:" in said, said
     found = {
         (json.loads(expression), _minutes(time)): got

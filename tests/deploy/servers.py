@@ -38,6 +38,7 @@ __all__ = [
     "Prometheus",
     "Server",
     "binary",
+    "every",
     "fetch",
     "free_port",
     "needs",
@@ -76,6 +77,12 @@ def binary(server: str) -> str | None:
     """Gives the path of a server's program, or None where it is not installed."""
     path = os.pathsep.join([os.environ.get("PATH", ""), _built()])
     return next((found for name in BINARIES[server] if (found := shutil.which(name, path=path))), None)
+
+
+def every(server: str) -> list[str]:
+    """Gives the paths of a server's programs: Debian's and the one that was built, where both are there."""
+    found = [shutil.which(name, path=path) for name in BINARIES[server] for path in (None, _built())]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def needs(*servers: str) -> None:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 import threading
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,13 +15,9 @@ import pytest
 from otel_agent import InvalidSetting
 from otel_agent.deploy.alertmanager import render_alertmanager
 from otel_agent.deploy.rules import render_rules
+from tests.deploy.servers import Alertmanager, Prometheus, binary, fetch, needs, until
 
 METRICS = b'otel_agent_kill_switch_active{job="shop",otel_agent_kill_switch_scope="global"} 1\nup_and_running 1\n'
-
-
-def needs(*programs: str) -> pytest.MarkDecorator:
-    absent = [program for program in programs if not shutil.which(program) and "NEED_SERVERS" not in os.environ]
-    return pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)} (Debian packages)")
 
 
 @pytest.fixture
@@ -61,77 +51,27 @@ def site() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def manager(folder: Path, webhook: str) -> Alertmanager:
+    config = folder / "alertmanager.yml"
+    config.write_text(render_alertmanager(webhook=webhook), "utf-8")
+    return Alertmanager(folder, config)
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (result := found()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
-    return result
+def hasty_rules(folder: Path) -> Path:
+    rules = folder / "rules.yml"
+    rules.write_text(render_rules({}).replace("interval: 1m", "interval: 1s"), "utf-8")
+    return rules
 
 
-def fetched(url: str, body: object = None) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.read() or b"ok"
-    except OSError:
-        return None
-
-
-@contextmanager
-def running(command: list[str], folder: Path, ready: str) -> Iterator[None]:
-    with (folder / f"{command[0]}.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        try:
-            until(lambda: process.poll() is not None or fetched(ready))
-            assert process.poll() is None, (folder / f"{command[0]}.log").read_text("utf-8")
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-@contextmanager
-def alertmanager(folder: Path, webhook: str) -> Iterator[str]:
-    port = free_port()
-    (folder / "alertmanager.yml").write_text(render_alertmanager(webhook=webhook), "utf-8")
-    command = ["prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=alerts"]
-    command += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address="]
-    with running(command, folder, f"http://127.0.0.1:{port}/-/ready"):
-        yield f"127.0.0.1:{port}"
-
-
-@contextmanager
-def prometheus(folder: Path, scraped: str, manager: str) -> Iterator[str]:
-    port = free_port()
-    (folder / "rules.yml").write_text(render_rules({}).replace("interval: 1m", "interval: 1s"), "utf-8")
-    config = {
-        "global": {"scrape_interval": "1s"},
-        "rule_files": ["rules.yml"],
-        "scrape_configs": [
-            {"job_name": "agents", "honor_labels": True, "static_configs": [{"targets": [scraped]}]},
-        ],
-        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [manager]}]}]},
-    }
-    (folder / "prometheus.yml").write_text(json.dumps(config), "utf-8")
-    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data"]
-    command.append(f"--web.listen-address=127.0.0.1:{port}")
-    with running(command, folder, f"http://127.0.0.1:{port}/-/ready"):
-        yield f"127.0.0.1:{port}"
-
-
-@needs("prometheus", "prometheus-alertmanager")
 def test_a_firing_alert_reaches_the_webhook(site: tuple[str, list[dict[str, Any]]], tmp_path: Path) -> None:
+    needs("prometheus", "alertmanager")
     address, received = site
-    with alertmanager(tmp_path, f"http://{address}/") as manager, prometheus(tmp_path, address, manager):
-        (alert,) = until(lambda: [a for group in received for a in group["alerts"] if "KillSwitch" in str(a)][:1])
+    rules = [hasty_rules(tmp_path)]
+    with (
+        manager(tmp_path, f"http://{address}/") as alertmanager,
+        Prometheus(tmp_path, targets=[address], rules=rules, alertmanager=alertmanager.address),
+    ):
+        alert = until(lambda: next((a for group in received for a in group["alerts"] if "KillSwitch" in str(a)), None))
     assert alert["status"] == "firing"
     assert alert["labels"]["otel_agent_kill_switch_scope"] == "global"
     assert alert["labels"]["severity"] == "warning"
@@ -143,7 +83,6 @@ AGENT = {"job": "shop", "gen_ai_agent_name": "support-bot"}
 ONE = {**AGENT, "otel_agent_prompt_id": "support:v14:0", "against": "baseline"}
 
 
-@needs("prometheus-alertmanager")
 @pytest.mark.parametrize(
     ("cause", "effect", "quiet"),
     [
@@ -157,19 +96,23 @@ ONE = {**AGENT, "otel_agent_prompt_id": "support:v14:0", "against": "baseline"}
 def test_a_consequence_keeps_quiet_while_its_cause_fires(
     cause: dict[str, str], effect: dict[str, str], quiet: bool, tmp_path: Path
 ) -> None:
-    with alertmanager(tmp_path, "http://127.0.0.1:9/") as manager:
-        url = f"http://{manager}/api/v2/alerts"
-        assert fetched(url, [{"labels": cause}, {"labels": effect}])
+    needs("alertmanager")
+    with manager(tmp_path, "http://127.0.0.1:9/") as alertmanager:
+        url = f"http://{alertmanager.address}/api/v2/alerts"
+        body = json.dumps([{"labels": cause}, {"labels": effect}]).encode()
+        fetch(url, body, **{"Content-Type": "application/json"})
         wanted = f"{url}?filter=alertname%3D{effect['alertname']}"
-        (alert,) = until(lambda: [a for a in json.loads(fetched(wanted)) if a["status"]["state"] != "unprocessed"])
+        (alert,) = until(lambda: [a for a in json.loads(fetch(wanted)) if a["status"]["state"] != "unprocessed"])
     assert (alert["status"]["state"] == "suppressed") is quiet
 
 
-@needs("amtool")
 def test_amtool_accepts_the_configuration(tmp_path: Path) -> None:
+    needs("amtool")
     file = tmp_path / "alertmanager.yml"
     file.write_text(render_alertmanager(), "utf-8")
-    done = subprocess.run(["amtool", "check-config", str(file)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [binary("amtool") or "", "check-config", str(file)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 

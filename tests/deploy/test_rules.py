@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,19 @@ from otel_agent.deploy import series
 from otel_agent.deploy.alerts import ALERTS
 from otel_agent.deploy.rules import render_rules
 from otel_agent.deploy.thresholds import Threshold, settled, thresholds
-from tests.deploy.cases import AGENT, CASES, DAY, NEW, OLD, Case, Scrapes, T
-from tests.deploy.promtool import needs_promtool, promtools, unit_tests
-from tests.deploy.traffic import roles
+from tests.deploy.cases import CASES, NEW, OLD, Case, Scrapes, T
+from tests.deploy.promtool import Question, ask, promtools, unit_tests
+from tests.deploy.servers import needs
+from tests.deploy.traffic import DAY, Behaviour, Traffic, roles
 
 ABOVE, BELOW = 1.08, 0.92
 
 pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture
+def promtool_there() -> None:
+    needs("promtool")
 
 
 def of_kind(kind: str, **options: Any) -> list[dict[str, Any]]:
@@ -31,7 +38,7 @@ def of_kind(kind: str, **options: Any) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"] if kind in rule]
 
 
-@needs_promtool
+@pytest.mark.usefixtures("promtool_there")
 @pytest.mark.parametrize("promtool", promtools())
 @pytest.mark.parametrize("token_spike", [True, False])
 def test_promtool_accepts_the_rules(promtool: str, token_spike: bool, tmp_path: Path) -> None:
@@ -55,12 +62,12 @@ def firing(case: Case, times: float, expected: bool) -> dict[str, Any]:
     return {"interval": f"{case.step}m", "input_series": list(case.series(times)), "promql_expr_test": [question]}
 
 
-@needs_promtool
+@pytest.mark.usefixtures("promtool_there")
 @pytest.mark.parametrize("promtool", promtools())
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
 def test_alert_fires_above_its_threshold_and_not_below(case: Case, promtool: str, tmp_path: Path) -> None:
     tests = [firing(case, ABOVE, True), firing(case, BELOW, False)]
-    said = unit_tests(tmp_path, tests, alerts=(case.alert,), every=f"{case.step}m", promtool=promtool)
+    said = unit_tests(tmp_path, tests, alerts=(case.alert,), minutes=case.step, promtool=promtool)
     assert not said, said
 
 
@@ -76,7 +83,7 @@ def few(runs: int, times: float, before: int = 400) -> Case:
     return Case(alert="AgentToolCallSpike", series=of, minutes=60)
 
 
-@needs_promtool
+@pytest.mark.usefixtures("promtool_there")
 def test_few_runs_need_a_larger_rise_and_fewer_than_the_minimum_prove_nothing(tmp_path: Path) -> None:
     least, before = int(T["canary_min_runs"]), int(T["older_min_runs"])
     margin = 1 + T["canary_margin"] * math.sqrt(1 / least + 1 / 400)
@@ -87,7 +94,7 @@ def test_few_runs_need_a_larger_rise_and_fewer_than_the_minimum_prove_nothing(tm
         firing(few(100, 20, before=before), 1, True),
         firing(few(100, 20, before=before - 1), 1, False),
     ]
-    said = unit_tests(tmp_path, tests, alerts=("AgentToolCallSpike",), every="1m")
+    said = unit_tests(tmp_path, tests, alerts=("AgentToolCallSpike",), minutes=1)
     assert not said, said
 
 
@@ -103,60 +110,37 @@ def expensive(hours: int) -> Case:
     return Case(alert="AgentExtraSpend", series=of, minutes=(3 + hours) * 60 + 10, step=5)
 
 
-@needs_promtool
+@pytest.mark.usefixtures("promtool_there")
 def test_the_extra_spend_of_the_incident_is_noticed_after_a_twelfth_of_it(tmp_path: Path) -> None:
     tests = [firing(expensive(2), 1, False), firing(expensive(3), 1, True)]
-    said = unit_tests(tmp_path, tests, alerts=("AgentExtraSpend",), every="5m")
+    said = unit_tests(tmp_path, tests, alerts=("AgentExtraSpend",), minutes=5)
     assert not said, said
 
 
-def past(weeks: float, ratio: float, *, daily: float = 1.0) -> Case:
-    """An agent without roles whose tokens per run changed `weeks` ago by a ratio, or drift by a factor each day."""
-
-    def of(_: float) -> Iterator[dict[str, str]]:
-        end, step = 9 * DAY, 5
-        scrapes, labels = Scrapes(end, step), {**AGENT, "otel_agent_prompt_id": OLD}
-        change = end - int(weeks * 7 * DAY)
-        stages = []
-        for day in range(9):
-            for start, stop in ((day * DAY, min((day + 1) * DAY, change)), (max(day * DAY, change), (day + 1) * DAY)):
-                if start < stop:
-                    mean = 4000 * (ratio if start >= change else 1) * daily**day
-                    stages.append((start, stop, round((stop - start) / 60 * 100 * mean)))
-        yield scrapes.counter("otel_agent_run_tokens_count", labels, (0, end, 9 * 2400))
-        yield scrapes.counter("otel_agent_run_tokens_sum", labels, *stages, pieces=3000)
-
-    return Case(alert="AgentTokenSpike", series=of, minutes=9 * DAY, step=5)
+SELVES: dict[str, dict[str, Any]] = {
+    "doubled": {"changes_at": 8 * DAY - 300, "new": Behaviour(tokens_p95=15_000)},
+    "a little more": {"changes_at": 8 * DAY - 300, "new": Behaviour(tokens_p95=9_000)},
+    "drifts": {"drift": 1.09},
+    "drifts a little": {"drift": 1.03},
+}
 
 
-def against(case: Case, word: str, expected: bool) -> dict[str, Any]:
-    found = firing(case, 1, expected)
-    (question,) = found["promql_expr_test"]
-    question["expr"] = question["expr"].replace('alertstate="firing"', f'alertstate="firing", against="{word}"')
-    return found
-
-
-@needs_promtool
+@pytest.mark.usefixtures("promtool_there")
 def test_an_agent_is_compared_with_itself_of_a_day_and_a_week_before(tmp_path: Path) -> None:
-    drift = 1.08  # a day; 1.71 a week
-    tests = [
-        against(past(0.1, 2.0), "day", True),
-        against(past(0.1, 1.4), "day", False),
-        against(past(0, 1, daily=drift), "week", True),
-        against(past(0, 1, daily=drift), "day", False),
-        against(past(0, 1, daily=1.04), "week", False),
-    ]
-    said = unit_tests(tmp_path, tests, alerts=("AgentTokenSpike",), every="5m")
-    assert not said, said
+    whole = Traffic(seed=3, minutes=8 * DAY + 5, step=5)
+    agents = [each for name, more in SELVES.items() for each in replace(whole, **more).series("shop", name)]
+    firing_now = Question(expression='ALERTS{alertstate="firing"}', minute=8 * DAY)
+    (found,) = ask(tmp_path, agents, [firing_now], step=5, alerts=("AgentTokenSpike",))
+    assert {(each["gen_ai_agent_name"], each["against"]) for each in found} == {("doubled", "day"), ("drifts", "week")}
 
 
-@needs_promtool
+@pytest.mark.usefixtures("promtool_there")
 def test_an_alert_names_the_dashboard_and_the_traces_of_the_prompt(tmp_path: Path) -> None:
     case = next(case for case in CASES if case.alert == "AgentTokenSpike")
     test = firing(case, ABOVE, True)
     del test["promql_expr_test"]
     test["alert_rule_test"] = [{"eval_time": f"{case.minutes}m", "alertname": case.alert, "exp_alerts": []}]
-    said = unit_tests(tmp_path, [test], alerts=(case.alert,), every="1m")
+    said = unit_tests(tmp_path, [test], alerts=(case.alert,), minutes=1)
     assert "support-bot with support:v14:0 uses 1.6" in said
     assert "the tokens per run of its baseline prompt" in said
     assert "http://127.0.0.1:3000/d/otel-agent?var-agent=support-bot" in said
@@ -166,13 +150,13 @@ def test_an_alert_names_the_dashboard_and_the_traces_of_the_prompt(tmp_path: Pat
     )
 
 
-@needs_promtool
+@pytest.mark.usefixtures("promtool_there")
 def test_an_alert_without_a_prompt_links_to_the_prompt_that_runs_most(tmp_path: Path) -> None:
     case = next(case for case in CASES if case.alert == "AgentToolDenials")
     test = firing(case, ABOVE, True)
     del test["promql_expr_test"]
     test["alert_rule_test"] = [{"eval_time": f"{case.minutes}m", "alertname": case.alert, "exp_alerts": []}]
-    said = unit_tests(tmp_path, [test], alerts=(case.alert,), every="1m")
+    said = unit_tests(tmp_path, [test], alerts=(case.alert,), minutes=1)
     assert "search?service=shop&tags=%7B%22otel_agent.prompt.id%22%3A%22support%3Av13%3A0%22%7D" in said
 
 

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.promtool import needs_promtool
+from tests.deploy.servers import needs
 from tests.deploy.spikes import ALERTS, CANARIES, QUIET, SAME_CANARY, WARM, fired
 
 SEEDS = 20
 
-pytestmark = [needs_promtool, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture(autouse=True)
+def _promtool() -> None:
+    needs("promtool")
 
 
 def test_the_incident_fires_within_half_an_hour(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-DAY = 24 * 60.0
+DAY = 24 * 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,7 @@ class Traffic:
     old: Behaviour = USUAL
     new: Behaviour = INCIDENT
     evenly: bool = False
+    drift: float = 1.0
 
     def rate(self, minute: float) -> float:
         """Gives the runs a minute at that time."""
@@ -88,6 +89,7 @@ class Traffic:
                 chosen = (int(turn) > int(turn - self.share)) if self.evenly else dice.random() < self.share
                 version = "v14" if minute >= self.changes_at and chosen else "v13"
                 tokens, calls = (self.new if version == "v14" else self.old).run(dice)
+                tokens *= self.drift ** (minute / DAY)
                 one = sums[version]
                 one[0], one[1], one[2] = one[0] + 1, one[1] + tokens, one[2] + calls
             for name, totals in found.items():
