@@ -57,7 +57,8 @@ class Scrapes:
 
     def _shares(self, pieces: int, total: float, whole: bool) -> list[float]:
         weights = [self.dice.lognormvariate(0, 0.5) for _ in range(pieces)]
-        cuts = [total * part / sum(weights) for part in itertools.accumulate(weights)]
+        whole_weight = sum(weights)
+        cuts = [total * part / whole_weight for part in itertools.accumulate(weights)]
         ends = [float(round(cut)) for cut in cuts] if whole else cuts
         return [end - start for start, end in itertools.pairwise([0.0, *ends])]
 
