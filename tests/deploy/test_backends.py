@@ -47,7 +47,8 @@ class ClusterTrace(Server):
 def second_file(folder: Path, url: str, encoding: str) -> list[str]:
     """Writes the second file that docs/collector.md shows, and gives the flags of a collector that reads it."""
     path = folder / "elsewhere.yaml"
-    exporter = {"endpoint": url, "encoding": encoding}
+    # clustertrace reads no compressed body.
+    exporter = {"endpoint": url, "encoding": encoding, "compression": "none"}
     pipeline = {"exporters": ["otlp_http/elsewhere"]}
     content = {
         "exporters": {"otlp_http/elsewhere": exporter},
