@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def _addresses(running: Stack, as_json: bool) -> None:
 
 
 @contextmanager
-def _until_told() -> Iterator[threading.Event]:
+def _until_told() -> Generator[threading.Event]:
     """Gives an event that a signal sets in place of ending the process."""
     stop = threading.Event()
 

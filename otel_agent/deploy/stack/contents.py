@@ -12,8 +12,6 @@ from importlib import resources
 from importlib.resources.abc import Traversable
 from string import Template
 
-import yaml
-
 from otel_agent import deploy
 from otel_agent.deploy.alertmanager import DEFAULT_WEBHOOK, render_alertmanager
 from otel_agent.deploy.rules import Links, render_rules
@@ -155,7 +153,7 @@ def _targets(ports: Mapping[str, int]) -> Iterator[tuple[str, str]]:
 
 
 def _target(*addresses: str) -> str:
-    return yaml.safe_dump([{"targets": list(addresses)}])
+    return json.dumps([{"targets": addresses}]) + "\n"
 
 
 def _with_budget(dashboard: str, budget: float) -> str:
