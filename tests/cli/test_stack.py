@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -288,10 +289,10 @@ def stack(tmp_path: Path) -> Path:
     return tmp_path / "s"
 
 
-def started(folder: Path, place: Path, *options: str) -> subprocess.Popen[str]:
+def started(folder: Path, place: Path, *options: str, PATH: str = "") -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "otel_agent", "stack", "up", str(folder), "--bin", str(place), *options],
-        env=environment(folder.parent) | {"PATH": ""},
+        env=environment(folder.parent) | {"PATH": PATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -413,3 +414,47 @@ def test_a_damaged_port(stack: Path, capsys: pytest.CaptureFixture[str]) -> None
     (stack / ".env").write_text("PROMETHEUS_PORT=many\n")
     assert main(["stack", "check", str(stack)]) == 2
     assert ".env: PROMETHEUS_PORT = 'many'" in said(capsys)[1]
+
+
+def listen(stack: Path, address: str) -> None:
+    text = (stack / ".env").read_text()
+    (stack / ".env").write_text(text.replace("OTEL_AGENT_LISTEN=127.0.0.1\n", f"OTEL_AGENT_LISTEN={address}\n"))
+
+
+@pytest.mark.parametrize(("asked", "address"), [(None, "127.0.0.1"), ("0.0.0.0", "0.0.0.0")])
+def test_only_the_collector_listens_elsewhere_and_only_where_it_is_told_to(
+    asked: str | None, address: str, stack: Path
+) -> None:
+    if asked:
+        listen(stack, asked)
+    tell = "open(sys.argv[0] + '.said', 'w').write(os.environ['OTEL_AGENT_LISTEN'] + ' ' + str(sys.argv[1:]))\n"
+    place = programs(stack.parent, **{name: tell + server(name) for name in PORT_OF})
+    running = started(stack, place, "--json")
+    assert running.stdout is not None
+    running.stdout.readline()
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=30)
+    said = {name: (place / f"{name}.said").read_text() for name in PORT_OF}
+    assert said["otelcol-agent"].startswith(f"{address} ")
+    assert "--web.listen-address=127.0.0.1:" in said["prometheus"]
+    assert "--web.listen-address=127.0.0.1:" in said["alertmanager"]
+
+
+def test_an_address_that_is_none_is_named(stack: Path) -> None:
+    listen(stack, "everywhere")
+    code, line = failed(started(stack, programs(stack.parent, jaeger=server("jaeger"))))
+    assert code == 2
+    assert "OTEL_AGENT_LISTEN = 'everywhere'" in line
+    assert "127.0.0.1, 0.0.0.0" in line
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs Linux and setpriv of util-linux")
+def test_servers_do_not_outlive_an_up_that_is_killed(stack: Path) -> None:
+    place = programs(stack.parent, **{name: server(name) for name in ("jaeger", "prometheus")})
+    running = started(stack, place, "--json", PATH=os.environ["PATH"])
+    assert running.stdout is not None
+    running.stdout.readline()
+    assert len(alive(stack)) == 2
+    running.kill()
+    running.communicate(timeout=30)
+    assert all_gone(stack)

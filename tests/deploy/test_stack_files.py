@@ -7,11 +7,9 @@ import re
 import shutil
 import subprocess
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -21,6 +19,7 @@ from otel_agent.deploy.stack.ports import HOST, PORTS
 from otel_agent.deploy.stack.running import Stack
 from otel_agent.deploy.stack.servers import SERVERS
 from otel_agent.deploy.stack.writing import write
+from tests.deploy.manifests import parsed, problems
 from tests.deploy.servers import binary, free_port, needs, until
 
 FILES = contents(Choice())
@@ -40,6 +39,13 @@ def test_a_service_has_a_pinned_image_and_ports_of_this_machine_only(name: str) 
     assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", filled(service["image"]))
     assert service["ports"]
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", filled(port)) for port in service["ports"])
+
+
+def test_only_otlp_opens_with_the_variable_that_opens_it() -> None:
+    ports = [port for service in COMPOSE["services"].values() for port in service["ports"]]
+    opened = [port for port in ports if not port.startswith("127.0.0.1:")]
+    assert [port.partition(":${OTEL_AGENT_")[2][:4] for port in opened] == ["GRPC", "HTTP"]
+    assert all(port.startswith("${OTEL_AGENT_LISTEN:?}:") for port in opened)
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
@@ -70,21 +76,54 @@ def test_data_sources_are_services_and_the_dashboards_are_where_they_are_looked_
     assert mounts["./grafana/dashboards"] == provider["options"]["path"]
 
 
-def manifests() -> Iterator[Any]:
-    for path, text in FILES.items():
-        if path.startswith("kubernetes/") and path.endswith(".yaml") and "config" not in path and "kustom" not in path:
-            yield from (each for each in yaml.safe_load_all(text))
+def test_nothing_is_wrong_with_the_manifests() -> None:
+    assert problems(parsed(FILES), FILES) == []
 
 
-@pytest.mark.parametrize("manifest", list(manifests()), ids=lambda each: f"{each['kind']} {each['metadata']['name']}")
-def test_a_manifest_keeps_to_its_schema(manifest: dict[str, Any]) -> None:
-    kubernetes_validate.validate(manifest, "1.33", strict=True)
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("kind: Deployment", "kind: Deplyoment", "Deplyoment entry: is of an unknown kind"),
+        ("apiVersion: policy/v1", "apiVersion: policy/v1beta1", "apiVersion is not policy/v1"),
+        ("replicas: 2", "replicas: two", "replicas is no number"),
+        ("replicas: 2", "replicsa: 2", "spec has an unknown replicsa"),
+        ("\nspec:\n  minAvailable", "\nstatus: {}\nspec:\n  minAvailable", "it has an unknown status"),
+        ("  serviceName: gateway\n", "", "StatefulSet gateway: spec lacks serviceName"),
+        ("serviceName: gateway", "serviceName: gatewya", "there is no service gatewya"),
+        ("volumeMounts:", "volumeMount:", "container has an unknown volumeMount"),
+        ("      containers:", "      initContainers:", "pod lacks containers"),
+        ("name: queue, mountPath", "name: queeu, mountPath", "mounts queeu, which is no volume"),
+        ("name: gateway-config}", "name: gateway-confgi}", "no config map gateway-confgi is made"),
+        ("name: gateway-settings}", "name: settings}", "no config map settings is made"),
+        ("mountPath: /etc/otel-agent", "mountPath: /etc/otel", "/etc/otel-agent/collector-config.yaml is not mounted"),
+        ("containerPort: 8890", "containerPort: 8891", "nothing listens on sums, 8891"),
+        ("path: /, port: health", "path: /, port: ready", "readinessProbe asks a port that has no such name"),
+        ("targetPort: otlp-http", "targetPort: http", "Service collector: no pod has the port http"),
+        ("{port: 8889}", "{port: 8887}", "NetworkPolicy gateway: no pod has the port 8887"),
+        ("component: gateway}", "component: gate}", "selects"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_found(before: str, after: str, said: str) -> None:
+    listed = yaml.safe_load(FILES["kubernetes/kustomization.yaml"])["resources"]
+    paths = [f"kubernetes/{path}" for path in listed if before in FILES[f"kubernetes/{path}"]]
+    changed = {path: FILES[path].replace(before, after, 1) for path in paths}
+    assert changed
+    found = problems(parsed(FILES | changed), FILES | changed)
+    assert any(said in line for line in found), found
 
 
-def test_a_manifest_that_is_wrong_is_found() -> None:
-    wrong = next(each for each in manifests() if each["kind"] == "StatefulSet") | {"spec": {"replicas": "two"}}
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(wrong, "1.33", strict=True)
+def test_a_gateway_that_listens_to_its_own_pod_only_is_found() -> None:
+    path = "kubernetes/gateway.env"
+    alone = FILES | {path: FILES[path].replace("OTEL_AGENT_LISTEN=0.0.0.0\n", "")}
+    assert "StatefulSet gateway: nothing listens on otlp-grpc, 4317" in problems(parsed(alone), alone)
+
+
+def test_every_manifest_is_applied() -> None:
+    kustomization = yaml.safe_load(FILES["kubernetes/kustomization.yaml"])
+    named = {*kustomization["resources"], "kustomization.yaml"}
+    for each in kustomization["configMapGenerator"]:
+        named |= {path.rpartition("=")[2] for path in each.get("files", [])} | {*each.get("envs", [])}
+    assert {f"kubernetes/{path}" for path in named} == {path for path in FILES if path.startswith("kubernetes/")}
 
 
 def test_the_first_tier_sends_each_trace_whole_and_reaches_the_second() -> None:
@@ -92,7 +131,9 @@ def test_the_first_tier_sends_each_trace_whole_and_reaches_the_second() -> None:
     exporters = config["exporters"]
     assert exporters["load_balancing/traces"]["routing_key"] == "traceID"
     assert exporters["load_balancing/metrics"]["routing_key"] == "service"
-    service = next(each for each in manifests() if each["kind"] == "Service" and each["metadata"]["name"] == "gateway")
+    service = next(
+        each for each in parsed(FILES) if each["kind"] == "Service" and each["metadata"]["name"] == "gateway"
+    )
     assert service["spec"]["clusterIP"] == "None"
     assert (
         exporters["load_balancing/traces"]["resolver"]["dns"]["hostname"].split(".")[0] == service["metadata"]["name"]

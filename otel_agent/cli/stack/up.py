@@ -37,10 +37,11 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 )
 @click.pass_context
 def up(context: click.Context, folder: Path, programs: Path | None, timeout: float, as_json: bool) -> None:
-    """Start whichever of collector, Jaeger, Prometheus and Alertmanager are installed, on the loopback address.
+    """Start whichever of collector, Jaeger, Prometheus and Alertmanager are installed.
 
-    Ctrl-C stops them. When one does not come up, or goes away, all are stopped. Exit codes: 0 when it was told to
-    stop, 1 when a server failed, 2 when it cannot be started so: no stack, a port in use, nothing installed.
+    All listen on the loopback address, the collector where OTEL_AGENT_LISTEN in DIR/.env says. Ctrl-C stops them.
+    When one does not come up, or goes away, all are stopped. Exit codes: 0 when it was told to stop, 1 when a server
+    failed, 2 when it cannot be started so: no stack, a port in use, nothing installed.
     """
     try:
         with _until_told() as stop, Stack(folder, programs=programs, told=_tell, stop=stop, seconds=timeout) as running:

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import yaml
 
 from otel_agent.deploy.stack.contents import COLLECTOR_CONFIG, RULES, Choice, contents
-from otel_agent.deploy.stack.ports import HOST
 from otel_agent.deploy.stack.servers import SERVERS, TOOLS, Program, settings
 from otel_agent.stores.files import read_text
 
@@ -73,7 +72,6 @@ def _problem(path: str, text: str) -> str:
 
 
 def _by_tools(folder: Path, programs: Path | None, values: dict[str, str]) -> Iterator[Finding]:
-    local = {"OTEL_AGENT_LISTEN": HOST}
     tools = (
         ("collector", COLLECTOR_CONFIG, ["validate", "--config", COLLECTOR_CONFIG]),
         ("promtool", "prometheus/prometheus.yml", ["check", "config", "prometheus/prometheus.yml"]),
@@ -82,7 +80,7 @@ def _by_tools(folder: Path, programs: Path | None, values: dict[str, str]) -> It
     )
     for name, path, arguments in tools:
         if (folder / path).exists():
-            yield _asked(TOOLS[name], path, arguments, folder, programs, values | local)
+            yield _asked(TOOLS[name], path, arguments, folder, programs, values)
 
 
 def _asked(

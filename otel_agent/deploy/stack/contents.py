@@ -15,7 +15,7 @@ from string import Template
 from otel_agent import deploy
 from otel_agent.deploy.alertmanager import DEFAULT_WEBHOOK, render_alertmanager
 from otel_agent.deploy.rules import Links, render_rules
-from otel_agent.deploy.stack.ports import HOST, settled
+from otel_agent.deploy.stack.ports import EVERYWHERE, HOST, LISTEN, settled
 from otel_agent.deploy.thresholds import settled as settled_thresholds
 
 __all__ = ["AGENT_ENV", "COLLECTOR_CONFIG", "DASHBOARDS", "RULES", "SETTINGS", "Choice", "contents"]
@@ -100,9 +100,13 @@ def _settings(choice: Choice, ports: Mapping[str, int]) -> str:
     return _lines(
         "# Settings of the servers, read by `otel-agent stack up` and by the compose file.",
         "# The collector's, which docs/collector.md explains:",
-        {"OTEL_AGENT_TRACES_ENDPOINT": f"{HOST}:{ports['JAEGER_OTLP_PORT']}", "OTEL_AGENT_QUEUE_DIR": "data/queue"},
+        {
+            LISTEN: HOST,
+            "OTEL_AGENT_TRACES_ENDPOINT": f"{HOST}:{ports['JAEGER_OTLP_PORT']}",
+            "OTEL_AGENT_QUEUE_DIR": "data/queue",
+        },
         {"OTEL_AGENT_SAMPLER": _sampler(choice), "OTEL_AGENT_SAMPLING_PERCENT": 10},
-        "# Ports, on the loopback address. The files in prometheus/ repeat some: change them with `stack init --port`.",
+        "# Ports. The files in prometheus/ repeat some: change them with `stack init --port`.",
         ports,
         "# Images of the compose file.",
         {"COLLECTOR_VERSION": _versions()["COLLECTOR_VERSION"]} | images,
@@ -116,7 +120,7 @@ def _sampler(choice: Choice) -> str:
 def _gateway(choice: Choice) -> str:
     return _lines(
         "# Settings of the second tier; docs/collector.md explains each.",
-        {"OTEL_AGENT_LISTEN": "0.0.0.0", "OTEL_AGENT_QUEUE_DIR": "/var/lib/otel-agent/queue"},  # noqa: S104 - in a pod
+        {LISTEN: EVERYWHERE, "OTEL_AGENT_QUEUE_DIR": "/var/lib/otel-agent/queue"},
         {"OTEL_AGENT_SAMPLER": _sampler(choice), "OTEL_AGENT_SAMPLING_PERCENT": 10},
         "# Your trace backend: OTLP over gRPC, with TLS unless it stands beside this.",
         {"OTEL_AGENT_TRACES_ENDPOINT": "jaeger.otel-agent.svc:4317", "OTEL_AGENT_TRACES_INSECURE": "true"},

@@ -1,4 +1,4 @@
-"""The ports of the stack: all on the loopback address, each with the variable that it stands under in `.env`."""
+"""The ports of the stack, each with the variable that it stands under in `.env`, and the address that they are on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from otel_agent import checks
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["HOST", "PORTS", "Port", "settled"]
+__all__ = ["EVERYWHERE", "HOST", "LISTEN", "PORTS", "Port", "settled"]
 
-HOST = "127.0.0.1"
+HOST, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - only where it is chosen
+LISTEN = "OTEL_AGENT_LISTEN"
 LARGEST = 65_535
 
 

@@ -6,6 +6,7 @@ Decides the order, and what happens when one does not come up or goes away: then
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from otel_agent.deploy.stack.ports import HOST, PORTS
+from otel_agent.deploy.stack.ports import PORTS
 from otel_agent.deploy.stack.servers import SERVERS, Server, Settings, settings
 from otel_agent.stop import InvalidSetting
 
@@ -99,7 +100,7 @@ class Stack:
             raise InvalidSetting(field="PATH", value="no server", allowed="at least one of the servers named above")
         for server in servers:
             for variable in server.ports:
-                _check_free(variable, int(self.settings[variable]))
+                _check_free(variable, server.address(self.settings), int(self.settings[variable]))
         try:
             (self.folder / "data" / "logs").mkdir(parents=True, exist_ok=True)
         except OSError as failed:
@@ -118,13 +119,12 @@ class Stack:
 
     def _started(self, server: Server) -> Running:
         log = self.folder / "data" / "logs" / f"{server.name}.log"
-        own = {server.listen: HOST} if server.listen else {}
         try:
             with log.open("wb") as said:
                 process = subprocess.Popen(  # noqa: S603 - a server by its path, no shell
-                    [str(self._found[server.name]), *server.arguments(self.settings)],
+                    [*_with_us(), str(self._found[server.name]), *server.arguments(self.settings)],
                     cwd=self.folder,
-                    env=_environment() | dict(self.settings) | own,
+                    env=_environment() | dict(self.settings),
                     stdin=subprocess.DEVNULL,
                     stdout=said,
                     stderr=said,
@@ -172,15 +172,23 @@ class Stack:
 
 
 def _environment() -> dict[str, str]:
-    """Leaves out what is meant for agents: a collector would export its own telemetry by it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    """Leaves out what is meant for agents, by which a collector would export its own telemetry, and opens no port."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "JAEGER_"))}
 
 
-def _check_free(variable: str, number: int) -> None:
+def _with_us() -> list[str]:
+    """Gives what stands before a server's command so that the kernel ends it when this process is killed."""
+    found = shutil.which("setpriv")
+    # busybox has one that cannot
+    able = found is not None and Path(found).resolve().name == "setpriv"
+    return [found, "--pdeathsig", "TERM"] if found is not None and able else []
+
+
+def _check_free(variable: str, address: str, number: int) -> None:
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind((HOST, number))
+            tried.bind((address, number))
         except OSError as failed:
             name = next(port.name for port in PORTS if port.variable == variable)
             allowed = (

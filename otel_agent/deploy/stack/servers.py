@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from otel_agent import checks
 from otel_agent.deploy.stack.contents import COLLECTOR_CONFIG, SETTINGS
-from otel_agent.deploy.stack.ports import HOST, PORTS, settled
+from otel_agent.deploy.stack.ports import EVERYWHERE, HOST, LISTEN, PORTS, settled
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.files import read_text
 
@@ -46,7 +47,7 @@ class Server:
         ready: the variable of the port that says whether it is up, and the path there.
         ports: the variables of the ports that it opens.
         shown: what it offers: a word and the address.
-        listen: the variable that names its address, where it has one.
+        listen: the variable that names its address in the settings; None is loopback, whatever they say.
     """
 
     program: Program
@@ -64,6 +65,10 @@ class Server:
     def ready_url(self, values: Settings) -> str:
         """Gives the address that answers 200 while it is up."""
         return f"http://{HOST}:{values[self.ready[0]]}{self.ready[1]}"
+
+    def address(self, values: Settings) -> str:
+        """Gives the address that its ports are on."""
+        return values[self.listen] if self.listen else HOST
 
 
 def _at(values: Settings, variable: str, path: str = "") -> str:
@@ -124,7 +129,6 @@ SERVERS = (
         ready=("JAEGER_HEALTH_PORT", "/status"),
         ports=("JAEGER_QUERY_PORT", "JAEGER_OTLP_PORT", "JAEGER_HEALTH_PORT"),
         shown=lambda values: {"traces": _at(values, "JAEGER_QUERY_PORT")},
-        listen="JAEGER_LISTEN",
     ),
     Server(
         program=COLLECTOR,
@@ -135,7 +139,7 @@ SERVERS = (
             "OTLP over HTTP": _at(values, "OTEL_AGENT_HTTP_PORT"),
             "OTLP over gRPC": _at(values, "OTEL_AGENT_GRPC_PORT"),
         },
-        listen="OTEL_AGENT_LISTEN",
+        listen=LISTEN,
     ),
     Server(
         program=ALERTMANAGER,
@@ -159,7 +163,7 @@ def settings(folder: Path) -> dict[str, str]:
     """Gives the variables that stand in a stack's folder, with every port.
 
     Raises:
-        InvalidSetting: the folder holds no stack, or a port in it is none.
+        InvalidSetting: the folder holds no stack, a port in it is none, or an address is not one to listen on.
     """
     text = read_text(folder / SETTINGS)
     if text is None:
@@ -170,7 +174,8 @@ def settings(folder: Path) -> dict[str, str]:
     numbers = settled(
         {port.name: _number(port.variable, values[port.variable]) for port in PORTS if port.variable in values}
     )
-    return values | {variable: str(number) for variable, number in numbers.items()}
+    listen = checks.choice(f"{SETTINGS}: {LISTEN}", values.get(LISTEN, HOST), (HOST, EVERYWHERE))
+    return values | {variable: str(number) for variable, number in numbers.items()} | {LISTEN: listen}
 
 
 def _number(variable: str, text: str) -> int:
