@@ -93,6 +93,7 @@ _SCALARS = {
     ),
 }
 _TAG = "tag:yaml.org,2002:"
+_NAMED = {*_SCALARS, "str", "map", "seq", "binary", "timestamp", "set", "omap", "pairs"}
 _Loader.yaml_implicit_resolvers = {}
 _resolvers: Any = _Loader
 for _name, (_pattern, _first) in _SCALARS.items():
@@ -110,10 +111,15 @@ def _composed(text: str) -> yaml.Node | None:
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise _Unreadable(line, column, f"not YAML: {wrong.problem or wrong.context}") from None
+        raise _Unreadable(line, column, f"not YAML: {_unquoted(wrong.problem or wrong.context)}") from None
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _unquoted(problem: str | None) -> str:
+    """Leaves out the names that a problem quotes: a secret that begins with `*`, `&` or `!` is read as one."""
+    return re.sub(r"(alias|anchor|tag handle) .*", r"\1; a text that begins so must be in quotes", problem or "")
 
 
 class _Reader:
@@ -142,7 +148,9 @@ class _Reader:
             return [self.item(each, f"{at}[{number}]") for number, each in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and (value := _scalar(kind, node.value)) is not BROKEN:
             return value
-        self._add(_start(node), at, f"the tag {node.tag.replace(_TAG, '!!')} is not allowed here")
+        # a tag of somebody's own may be a secret that begins with `!`, which is to be put into quotes
+        known = f"the tag !!{kind}" if kind in _NAMED else "a tag, which begins with !,"
+        self._add(_start(node), at, f"{known} is not allowed here")
         return BROKEN
 
     def _mapping(self, node: yaml.MappingNode, at: str, keys: dict[str, Place]) -> dict[str, Item]:
@@ -150,6 +158,9 @@ class _Reader:
         for key, value in _pairs(node):
             if not isinstance(key, yaml.ScalarNode):
                 self._add(_start(key), at, "a key must be a plain text")
+                continue
+            if key.value == "<<" and key.style is None:
+                self._add(_start(key), at, "the merge key << is not read: write out what it would bring")
                 continue
             name = str(key.value)
             below = f"{at}.{name}" if at else name

@@ -18,6 +18,7 @@ SMALLEST_USD = Decimal("0.000000001")
 LONGEST_PATH = 4096
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _CONTROL = "\\x00-\\x1f\\x7f"
+_HALVES = "\\ud800-\\udfff"  # of a character beyond U+FFFF; one alone is no Unicode
 
 
 class Flag(Checked):
@@ -60,7 +61,7 @@ class Text(Checked):
 
     def __init__(self, words: str = "a text", *, without: str = "") -> None:
         schema: Schema = {"type": "string", "minLength": 1, "maxLength": checks.LONGEST_TEXT, "pattern": "\\S"}
-        schema["not"] = {"pattern": f"[{_CONTROL}{re.escape(without)}]"}
+        schema["not"] = {"pattern": f"[{_CONTROL}{_HALVES}{re.escape(without)}]"}
         super().__init__(lambda field, value: checks.text(field, value, without=without), schema, words)
 
 
@@ -71,7 +72,8 @@ class Ref(Checked):
     _ALLOWED = "a prompt's name and version, such as support:v13"
 
     def __init__(self) -> None:
-        schema: Schema = {"type": "string", "maxLength": checks.LONGEST_TEXT, "not": {"pattern": f"[{_CONTROL}]"}}
+        schema: Schema = {"type": "string", "maxLength": checks.LONGEST_TEXT}
+        schema["not"] = {"pattern": f"[{_CONTROL}{_HALVES}]"}
         super().__init__(self._ref, {**schema, "pattern": f"^{self._PATTERN}$"}, "`name:version`")
 
     def _ref(self, field: str, value: object) -> str:
@@ -84,13 +86,15 @@ class LongText(Checked):
     """A prompt or an input: a text of 1 to `longest` characters, lines and all; never shown."""
 
     def __init__(self, words: str, *, longest: int) -> None:
-        super().__init__(self._text, {"type": "string", "minLength": 1, "maxLength": longest}, words, secret=True)
+        schema: Schema = {"type": "string", "minLength": 1, "maxLength": longest, "not": {"pattern": f"[{_HALVES}]"}}
+        super().__init__(self._text, schema, words, secret=True)
         self._longest = longest
 
     def _text(self, field: str, value: object) -> str:
-        if isinstance(value, str) and 0 < len(value) <= self._longest:
+        if isinstance(value, str) and 0 < len(value) <= self._longest and not re.search(f"[{_HALVES}]", value):
             return value
-        raise InvalidSetting(field=field, value=type(value), allowed=f"a text of 1 to {self._longest:,} characters")
+        allowed = f"a text of 1 to {self._longest:,} characters, valid Unicode"
+        raise InvalidSetting(field=field, value=type(value), allowed=allowed)
 
 
 class Bytes(Checked):
@@ -113,7 +117,7 @@ class PathText(Checked):
 
     def __init__(self, words: str) -> None:
         schema: Schema = {"type": "string", "maxLength": LONGEST_PATH, "pattern": "\\S"}
-        schema["not"] = {"pattern": f"[{_CONTROL}]"}
+        schema["not"] = {"pattern": f"[{_CONTROL}{_HALVES}]"}
         super().__init__(lambda field, value: Path(checks.text(field, value, longest=LONGEST_PATH)), schema, words)
 
     def plain(self, value: Any) -> Any:
@@ -155,7 +159,13 @@ class Number(Checked):
 
     def __init__(self, check: Callable[[str, Any], Any], words: str, **bounds: float) -> None:
         keywords = {"least": "minimum", "above": "exclusiveMinimum", "most": "maximum"}
-        super().__init__(check, {"type": "number", **{keywords[name]: bounds[name] for name in bounds}}, words)
+        schema: Schema = {"type": "number", **{keywords[name]: bounds[name] for name in bounds}}
+        super().__init__(check, {**schema, **_no_nan(bounds["most"])}, words)
+
+
+def _no_nan(most: float) -> Schema:
+    """Says once more what `maximum` says: a NaN passes every bound, and fails to fail this one."""
+    return {"not": {"exclusiveMinimum": most}}
 
 
 class Money(Checked):
@@ -164,7 +174,7 @@ class Money(Checked):
     def __init__(self, most: int) -> None:
         self._text = rf"[0-9]{{1,{len(str(most)) - 1}}}(\.[0-9]{{1,9}})?"
         self._most = Decimal(most)
-        number: Schema = {"type": "number", "minimum": float(SMALLEST_USD), "maximum": most}
+        number: Schema = {"type": "number", "minimum": float(SMALLEST_USD), "maximum": most, **_no_nan(most)}
         text: Schema = {"type": "string", "pattern": f"^{self._text}$", "not": {"pattern": "\\n"}}
         super().__init__(self._usd, {"anyOf": [number, {"const": 0}, text]}, "USD, such as `0.50`")
 

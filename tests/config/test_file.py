@@ -217,10 +217,15 @@ def test_sections_to_come_are_told_apart_from_mistakes(section: str) -> None:
         ("? [a]\n: b", "1:3: a key must be a plain text"),
         (
             "budgets: {max_steps: !!python/object/apply:os.system [ls]}",
-            "the tag !!python/object/apply:os.system",
+            "a tag, which begins with !, is not allowed here",
         ),
         ("budgets: {max_steps: !!int x}", "the tag !!int is not allowed here"),
-        ("budgets: !mine {}", "the tag !mine is not allowed here"),
+        ("budgets: !mine {}", "a tag, which begins with !, is not allowed here"),
+        ("budgets: {agents: {a: &a {max_steps: 1}, b: {<<: *a}}}", "the merge key << is not read: write out what"),
+        ("prices: {m: &p {input: 1, output: 2}, <<: *p}", "prices: the merge key << is not read: write out what"),
+        ('prompts: {texts: {support: {v1: "\\ud800"}}}', "1:33: prompts.texts.support.v1: must be a text of 1 to"),
+        ("prompts: {active: 'a:v1', canary: {a: {version: v2, percent: 12.345}}}", "in steps of 0.01"),
+        ("prompts: {active: 'a:v1', canary: {a: {version: v2, percent: .nan}}}", "a number from 0 to 100"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_is_allowed(text: str, problem: str) -> None:
@@ -237,7 +242,7 @@ def test_where_a_value_is_wrong_by_itself_nothing_is_said_of_it_beside_others() 
     [
         (b"budgets: {max_steps: 1", "1:23: not YAML: expected ',' or '}', but got '<stream end>'"),
         (b"a: 1\n\tb: 2", "2:1: not YAML: found character '\\t' that cannot start any token"),
-        (b"a: *nowhere", "1:4: not YAML: found undefined alias 'nowhere'"),
+        (b"a: *nowhere", "1:4: not YAML: found undefined alias; a text that begins so must be in quotes"),
         (b"budgets: {}\nprompts: \xff", "2:10: the byte 0xff is not UTF-8"),
         (b"a: b\nc: \x00", "2:4: the character U+0000 is not allowed in YAML"),
         (b"a: 1\n---\nb: 2", "2:1: not YAML: but found another document"),
@@ -333,3 +338,12 @@ def test_nor_of_what_looks_like_yaml(parts: list[str]) -> None:
         assert isinstance(loads("".join(parts).encode()), Config)
     except InvalidFile as wrong:
         assert all(each.line >= 1 and each.column >= 1 for each in wrong.problems)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "value", ["*hunter2", "!hunter2", "!hunter2 x", "!e!hunter2 x", "!!hunter2 x", "&a 1, b: &a 1"]
+)
+def test_a_secret_that_yaml_takes_for_something_else_is_not_quoted(value: str) -> None:
+    with pytest.raises(InvalidFile) as caught:
+        loads(f"observability: {{hash_key: {value.replace('&a', '&hunter2')}}}".encode())
+    assert "hunter2" not in str(caught.value)

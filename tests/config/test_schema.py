@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -107,3 +108,29 @@ def test_the_file_of_few_lines_fits() -> None:
     import yaml
 
     assert not list(VALIDATOR.iter_errors(yaml.safe_load(FROM_THE_ISSUE)))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"prompts": {"texts": {"support": {"v1": "half \ud800"}}}},
+        {"prompts": {"texts": {"support": {"v1": "whole \U0001f600"}}}},
+        {"prompts": {"active": "a:\ud800"}},
+        {"testing": {"golden_tasks": [{"id": "a", "expect_stop_reason": "finish", "input": "\udfff"}]}},
+    ],
+)
+def test_both_know_half_a_character(found: Any) -> None:
+    test_what_one_accepts_the_other_accepts.hypothesis.inner_test(found)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("budgets: {max_usd: .nan}", {"budgets": {"max_usd": math.nan}}),
+        ("budgets: {max_seconds: .nan}", {"budgets": {"max_seconds": math.nan}}),
+        ("alerts: {a: .nan}", {"alerts": {"a": math.nan}}),
+    ],
+)
+def test_no_number_is_refused_by_both(text: str, found: Any) -> None:
+    assert read(text.encode(), "otel-agent.yaml")[1]
+    assert list(VALIDATOR.iter_errors(found))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import logging.config
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from otel_agent import Prompt, agent_run
-from otel_agent.run.records import mark_records, stop_marking
+from otel_agent.run.records import RunFormatter, mark_records, stop_marking
 
 PROMPT = Prompt("support", "v13", "Answer using KB.")
 RUN, PROMPT_ID = "otel_agent.run.id", "otel_agent.prompt.id"
@@ -61,6 +63,70 @@ def test_the_real_handler_exports_them_under_their_names() -> None:
     (found,) = exporter.get_finished_logs()
     attributes = dict(found.log_record.attributes or {})
     assert (attributes[RUN], attributes[PROMPT_ID], attributes["order"]) == (run.id, PROMPT.id, 5)
+
+
+STYLES = [
+    ("%", "%(run_id)s %(prompt_id)s %(message)s"),
+    ("%", "%(otel_agent.run.id)s %(otel_agent.prompt.id)s %(message)s"),
+    ("{", "{run_id} {prompt_id} {message}"),
+    ("$", "$run_id ${prompt_id} $message"),
+]
+
+
+@pytest.mark.parametrize(("style", "text"), STYLES)
+def test_a_formatter_shows_the_ids_in_each_style_and_a_dash_outside_a_run(style: Any, text: str) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(RunFormatter(text, style=style))
+    log.addHandler(handler)
+    try:
+        log.warning("before")
+        with agent_run("bot", prompt=PROMPT) as run:
+            log.warning("inside")
+        with agent_run("bot") as bare:
+            log.warning("no prompt")
+    finally:
+        log.removeHandler(handler)
+    assert stream.getvalue().splitlines() == [
+        "- - before",
+        f"{run.id} {PROMPT.id} inside",
+        f"{bare.id} - no prompt",
+    ]
+
+
+@pytest.mark.parametrize(("style", "text"), [("%", "%(run_id)s"), ("{", "{run_id}"), ("$", "$run_id")])
+def test_an_id_may_be_the_only_field(style: Any, text: str) -> None:
+    record = logging.makeLogRecord({"msg": "outside"})
+    assert RunFormatter(text, style=style).format(record) == "-"
+
+
+def test_a_formatter_leaves_a_record_as_it_is_so_that_nothing_more_is_exported() -> None:
+    exporter = InMemoryLogRecordExporter()
+    provider = LoggerProvider()
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    text = logging.StreamHandler(io.StringIO())
+    text.setFormatter(RunFormatter("%(run_id)s %(message)s"))
+    handlers = [text, real_handler(provider)]
+    for handler in handlers:
+        log.addHandler(handler)
+    try:
+        log.warning("outside")
+        with agent_run("bot", prompt=PROMPT):
+            log.warning("inside")
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+        provider.shutdown()
+    outside, inside = (dict(each.log_record.attributes or {}) for each in exporter.get_finished_logs())
+    assert {key for key in outside if not key.startswith("code.")} == set()
+    assert {key for key in inside if not key.startswith("code.")} == {RUN, PROMPT_ID}
+
+
+def test_a_formatter_can_be_named_in_a_dictionary_and_gives_way_to_the_application() -> None:
+    made = logging.config.DictConfigurator({"version": 1}).configure_formatter(  # type: ignore[no-untyped-call]
+        {"class": "otel_agent.run.records.RunFormatter", "format": "{run_id} {message}", "style": "{"}
+    )
+    assert made.format(logging.makeLogRecord({"msg": "hello", "run_id": "mine"})) == "mine hello"
 
 
 def real_handler(provider: LoggerProvider) -> logging.Handler:
