@@ -27,7 +27,7 @@ from otel_agent.pricing import Price
 from otel_agent.prompts.release import Canary
 from otel_agent.stop import InvalidSetting, StopCode
 
-__all__ = ["Clash", "build", "clashes"]
+__all__ = ["Clash", "build", "clashes", "sound_prompts"]
 
 Values = Mapping[str, Any]
 
@@ -90,6 +90,35 @@ def _canary_clashes(name: str, canary: Values, active: str) -> Iterator[Clash]:
             Canary(**canary)
         except InvalidSetting as wrong:
             yield Clash(("prompts", "canary", name, wrong.field.rpartition(".")[2]), wrong.allowed)
+
+
+def sound_prompts(values: Values) -> Values:
+    """Gives the part of the prompts that can be used where something is wrong with a file; half a canary is none."""
+    prompts = {name: value for name, value in _part(values, "prompts").items() if value is not WRONG}
+    active = _alone(prompts.get("active", ()))
+    rollback = _alone(prompts.get("rollback", ()))
+    canary = {
+        name: each
+        for name, each in prompts.get("canary", {}).items()
+        if name in active and not _is_wrong(each) and not list(_canary_clashes(name, each, _split(active[name])[1]))
+    }
+    return prompts | {
+        "active": tuple(active.values()),
+        "rollback": tuple(ref for name, ref in rollback.items() if name in active),
+        "canary": {name: each for name, each in canary.items() if {"version", "percent"} <= each.keys()},
+        "texts": {name: _right(each) for name, each in prompts.get("texts", {}).items() if each is not WRONG},
+    }
+
+
+def _alone(refs: tuple[Any, ...]) -> dict[str, str]:
+    """Gives the version of each name that has one."""
+    found = dict.fromkeys(ref for ref in refs if ref is not WRONG)
+    counted = Counter(_split(ref)[0] for ref in found)
+    return {_split(ref)[0]: ref for ref in found if counted[_split(ref)[0]] == 1}
+
+
+def _right(values: Values | None) -> Values:
+    return {name: value for name, value in (values or {}).items() if value is not WRONG}
 
 
 def _task_clashes(tasks: tuple[Any, ...]) -> Iterator[Clash]:

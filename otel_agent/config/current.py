@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,12 @@ def existing(path: Path, field: str) -> Path:
     return path.absolute()
 
 
-def with_environment(config: Config) -> Config:
+def with_environment(config: Config, *, report: Callable[[InvalidSetting], object] | None = None) -> Config:
     """Gives a configuration with what the environment says in the place of what it says itself.
+
+    Args:
+        config: the configuration.
+        report: takes what is wrong with a variable, which then says nothing; None raises it.
 
     Raises:
         InvalidSetting: a variable can never work.
@@ -115,7 +119,12 @@ def with_environment(config: Config) -> Config:
     for setting in VARIABLES:
         section, dot, name = setting.name.partition(".")
         if dot and (text := os.environ.get(setting.variable)):
-            over.setdefault(section, {})[name] = setting.shape.parse(setting.variable, text)
+            try:
+                over.setdefault(section, {})[name] = setting.shape.parse(setting.variable, text)
+            except InvalidSetting as wrong:
+                if report is None:
+                    raise
+                report(wrong)
     return replace(config, **{section: replace(getattr(config, section), **over[section]) for section in over})
 
 

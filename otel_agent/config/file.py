@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_agent import checks
-from otel_agent.config.build import build, clashes
+from otel_agent.config.build import build, clashes, sound_prompts
 from otel_agent.config.current import FILE_NAME, existing
 from otel_agent.config.declared import SECTIONS, SETTINGS
 from otel_agent.config.items import BROKEN, Item, Place
@@ -22,7 +22,7 @@ from otel_agent.config.shapes import WRONG, Key, Section
 from otel_agent.config.values import Config
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["ROOT", "load", "loads", "read", "read_file"]
+__all__ = ["ROOT", "load", "load_prompts", "loads", "read", "read_file"]
 
 LATER = ("policy", "kill_switch", "stores")
 
@@ -76,6 +76,29 @@ def load(path: str | os.PathLike[str], *, field: str = "config") -> Config:
     """
     file = existing(Path(path), field)
     return loads(_bytes(file, field), file=file, shown=str(path))
+
+
+def load_prompts(path: Path, *, field: str = "config") -> tuple[Config, InvalidFile | None]:
+    """Reads a file for its prompts: where something is wrong, what else it says of them still is read.
+
+    Args:
+        path: the file.
+        field: what named it, for an error.
+
+    Returns:
+        The configuration, in which a file with problems has but its prompts; and the problems, or None.
+
+    Raises:
+        InvalidSetting: there is no such file, or it cannot be read.
+    """
+    file = existing(path, field)
+    try:
+        values, problems = read(_bytes(file, field), str(path))
+    except InvalidFile as wrong:
+        return Config(file=file, said=frozenset()), wrong
+    if not problems:
+        return build(values, file, frozenset(_names(values))), None
+    return build({"prompts": sound_prompts(values)}, file, frozenset()), InvalidFile(file=str(path), problems=problems)
 
 
 def read_file(file: Path, *, field: str = "config") -> tuple[dict[str, Any], list[Problem]]:

@@ -25,7 +25,15 @@ from otel_agent.prompts.selection import (
 )
 
 if TYPE_CHECKING:
-    from otel_agent.prompts.override import Change, Override, dump_change, dump_override, parse_change, parse_override
+    from otel_agent.prompts.override import (
+        Change,
+        Override,
+        dump_change,
+        dump_override,
+        parse_change,
+        parse_override,
+        salvage_override,
+    )
 else:
 
     def __getattr__(name: str) -> object:
@@ -63,5 +71,6 @@ __all__ = [
     "prompt_id",
     "releases",
     "roles",
+    "salvage_override",
     "version_order",
 ]

@@ -28,6 +28,7 @@ __all__ = [
     "dump_override",
     "parse_change",
     "parse_override",
+    "salvage_override",
 ]
 
 T = TypeVar("T")
@@ -109,6 +110,23 @@ def parse_override(text: str) -> Override:
         releases={name: release for name, (release, _) in found.items()},
         changes={name: change for name, (_, change) in found.items() if change is not None},
     )
+
+
+def salvage_override(text: str) -> Override:
+    """Gives what can be read of an override file that is broken: each entry that is whole."""
+    try:
+        value = _json(text)
+    except InvalidSetting:
+        return Override()
+    entries: Any = value.get("prompts") if checks.is_mapping(value) else None
+    found = Override()
+    for name, entry in (entries if checks.is_mapping(entries) else {}).items():
+        try:
+            one = parse_override(json.dumps({"prompts": {name: entry}}))
+        except InvalidSetting:
+            continue
+        found = Override(releases={**found.releases, **one.releases}, changes={**found.changes, **one.changes})
+    return found
 
 
 def _json(text: str) -> Any:

@@ -8,12 +8,13 @@ that dies before leaves the old state; one that dies behind it leaves a line of 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from otel_agent.prompts import Change, Override, Release, dump_override, parse_override
+from otel_agent.prompts import Change, Override, Release, dump_override, parse_override, salvage_override
 from otel_agent.prompts.changes import Author, Changed
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.files import LOCK_SECONDS, locked, read_text, replace_text
@@ -43,6 +44,11 @@ class ReleaseFiles:
     def history(self) -> Path:
         """The history's file."""
         return self.override.with_name(HISTORY_FILE)
+
+    @property
+    def broken(self) -> Path:
+        """Where an override file is kept that was broken when a change was forced."""
+        return self.override.with_name(f"{self.override.name}.broken")
 
     def read(self) -> Override:
         """Gives what is released over the configuration now.
@@ -76,6 +82,7 @@ class ReleaseFiles:
         who: str,
         why: str | None = None,
         dry_run: bool = False,
+        mend: bool = False,
         seconds: float = LOCK_SECONDS,
     ) -> Changed:
         """Changes the release of one prompt.
@@ -87,6 +94,7 @@ class ReleaseFiles:
             who: who changes it.
             why: the reason, or None.
             dry_run: tells what would be changed, takes no lock and writes nothing.
+            mend: begins from what can be read where the override file is broken, and keeps that file as `broken`.
             seconds: how long to wait for another writer.
 
         Returns:
@@ -96,15 +104,28 @@ class ReleaseFiles:
             InvalidSetting: out of `how`, or a file cannot be read or written; nothing is changed then.
         """
         if dry_run:
-            return how(self.read().releases.get(name, configured), Author(who=who, when=now(), why=why))
+            known = self._begin(mend)[0].releases.get(name, configured)
+            return how(known, Author(who=who, when=now(), why=why))
         with locked(self.override, seconds=seconds):
-            override = self.read()
+            override, mended = self._begin(mend)
             add_changes(self.history, read_history(self.history).missing(override.changes.values()))
             changed = how(override.releases.get(name, configured), Author(who=who, when=now(), why=why))
+            if mended:
+                shutil.copyfile(self.override, self.broken)
+                replace_text(self.override, dump_override(override))
             if changed.change is not None:
                 replace_text(self.override, dump_override(_with(override, changed.release, changed.change)))
                 add_changes(self.history, [changed.change])
         return changed
+
+    def _begin(self, mend: bool) -> tuple[Override, bool]:
+        """Gives what stands in the file, and whether it is only a part of that."""
+        try:
+            return self.read(), False
+        except InvalidSetting:
+            if not mend or not self.override.is_file():
+                raise
+            return salvage_override(self.override.read_bytes().decode(errors="replace")), True
 
 
 def _with(override: Override, release: Release, change: Change) -> Override:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.shell_completion import get_completion_class
 
 from otel_agent import Prompt
 from otel_agent.cli import main
+from otel_agent.cli.app import app
 from otel_agent.cli.prompts import prompts
 from otel_agent.prompts import Canary, Release
 from otel_agent.stores.files import locked
@@ -69,6 +71,11 @@ def released(folder: Path) -> Release | None:
 
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
 
 
 def second_prompt(folder: Path) -> None:
@@ -428,6 +435,87 @@ class TestRollback:
         (folder / "prompts" / "support" / "v14.md").write_text("Other.\n")
         assert cli("rollback", "support:v12").code == 0
 
+    @pytest.mark.parametrize(
+        ("disorder", "told"),
+        [
+            (lambda folder: _write(folder / "prompts/sales/v1.md", "---\nowner: [\n---\nSell.\n"), "sales/v1.md: line"),
+            (lambda folder: _write(folder / "prompts/support/v14.md", "---\nownr: a\n---\nHi.\n"), "support/v14.md"),
+            (lambda folder: _write(folder / "prompts.lock", "<<<<<<< HEAD\n"), "prompts.lock:1"),
+            (
+                lambda folder: _write(folder / "otel-agent.yaml", CONFIG + "budgets: {max_stpes: 5}\n"),
+                ":2:11: budgets.max",
+            ),
+            (lambda folder: _write(folder / "otel-agent.yaml", CONFIG[:-2] + ", actve: 'a:v1'}\n"), "prompts.actve"),
+            (
+                lambda folder: _write(
+                    folder / "otel-agent.yaml",
+                    'prompts: {active: ["support:v13", sales], rollback: ["support:v12", "other:v1"], '
+                    "texts: {support: {v12: Other.}, sales: 5}, canary: {sales: {version: v1, percent: 1}, support: 5}}",
+                ),
+                "prompts.active[1]",
+            ),
+        ],
+        ids=["another prompt's file", "another version's file", "lock", "another section", "a key", "another prompt"],
+    )
+    def test_what_is_in_disorder_beside_it_is_a_warning(
+        self, disorder: Callable[[Path], None], told: str, cli: Run, folder: Path
+    ) -> None:
+        disorder(folder)
+        code, out, err = cli("rollback", "support", "--json")
+        assert (code, json.loads(out)["after"]["active"]) == (0, "support:v12")
+        assert re.search(f"^warning: .*{re.escape(told)}", err, re.MULTILINE)
+        assert released(folder) == Release(name="support", active="support:v12", rollback="support:v12")
+        assert cli("activate", "support:v14").code == 1
+
+    def test_a_variable_that_is_wrong_is_a_warning(
+        self, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OTEL_AGENT_MODE", "obseve")
+        code, _, err = cli("rollback")
+        assert code == 0
+        assert "warning: OTEL_AGENT_MODE = 'obseve'" in err
+
+    def test_an_own_target_in_disorder_is_refused_and_can_be_forced(self, cli: Run, folder: Path) -> None:
+        _write(folder / "prompts/support/v12.md", "---\nownr: a\n---\nHi.\n")
+        code, _, err = cli("rollback", "support:v12")
+        assert (code, released(folder)) == (1, None)
+        assert "--force" in err
+        assert cli("rollback", "support:v12", "--force", "--why", "incident").code == 0
+        assert released(folder) is not None
+
+    def test_a_configuration_that_is_no_yaml_needs_a_version_and_force(self, cli: Run, folder: Path) -> None:
+        _write(folder / "otel-agent.yaml", "prompts: [\n")
+        code, _, err = cli("rollback", "support:v12")
+        assert (code, released(folder)) == (1, None)
+        assert "warning: " in err
+        assert "a prompt that something is released of" in err
+        assert cli("rollback", "support:v12", "--force", "--why", "incident").code == 0
+        assert released(folder) == Release(name="support", active="support:v12")
+
+    def test_what_an_override_file_says_counts_without_the_configuration(self, cli: Run, folder: Path) -> None:
+        cli("activate", "support:v14")
+        _write(folder / "otel-agent.yaml", "prompts: [\n")
+        assert cli("rollback", "support").code == 0
+        assert released(folder) == Release(name="support", active="support:v13", rollback="support:v13")
+
+    @pytest.mark.parametrize("text", ["{", '{"prompts": 5}', '{"prompts": {"sales": {"active": 5}, "support": KEPT}}'])
+    def test_a_broken_override_file_can_be_forced_and_is_kept(self, text: str, cli: Run, folder: Path) -> None:
+        override = folder / "otel-agent.override.json"
+        _write(override, text.replace("KEPT", '{"active": "support:v14", "rollback": "support:v12"}'))
+        broken = override.read_text()
+        assert cli("rollback", "support:v12").code == 1
+        assert override.read_text() == broken
+        assert cli("rollback", "support:v12", "--force", "--why", "incident", "--dry-run").code == 0
+        assert override.read_text() == broken
+        code, _, err = cli("rollback", "support:v12", "--force", "--why", "incident")
+        assert code == 0
+        assert "kept as otel-agent.override.json.broken" in err
+        assert (folder / "otel-agent.override.json.broken").read_text() == broken
+        assert released(folder) == Release(name="support", active="support:v12", rollback="support:v12")
+
+    def test_force_needs_a_reason_here_too(self, cli: Run) -> None:
+        assert cli("rollback", "support", "--force").code == 2
+
 
 class TestHistory:
     def test_has_every_change_the_newest_first(self, cli: Run) -> None:
@@ -597,12 +685,34 @@ class TestCompletion:
         done = run([bash, "-c", script], folder)
         assert (done.stdout.strip(), done.stderr) == (completed, "")
 
-    def test_without_a_configuration_there_is_nothing_to_offer(self, folder: Path) -> None:
+    def test_in_disorder_offers_what_can_be_read(self, folder: Path) -> None:
         (folder / "otel-agent.yaml").write_text("prompts: [")
         words = {"COMP_WORDS": "otel-agent prompts show s", "COMP_CWORD": "3"}
         variable = "_".join(["", "OTEL", "AGENT", "COMPLETE"])
         done = run(["otel-agent"], folder, **words, **{variable: "bash_complete"})
-        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+        found = [line.partition(",")[2] for line in done.stdout.splitlines()]
+        assert (done.returncode, done.stderr) == (0, "")
+        assert found == ["support", "support:v12", "support:v13", "support:v14"]
+
+    @pytest.mark.parametrize(
+        ("shell", "current", "lines"),
+        [
+            ("bash", "3", ["plain,v12", "plain,v13", "plain,v14"]),
+            ("zsh", "3", ["plain\nsupport\\:v12\nrollback", "plain\nsupport\\:v13\nactive", "plain\nsupport:v14\n_"]),
+            ("fish", "support:v", ["plain,support:v12\trollback", "plain,support:v13\tactive", "plain,support:v14"]),
+        ],
+    )
+    def test_each_shell_gets_the_same_words(
+        self, shell: str, current: str, lines: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COMP_WORDS", "otel-agent prompts show support:v")
+        monkeypatch.setenv("COMP_CWORD", current)
+        kind = get_completion_class(shell)
+        assert kind is not None
+        complete = kind(app, {}, "otel-agent", "_OTEL_AGENT_COMPLETE")
+        assert complete.complete() == "\n".join(lines)
+        words = [item.value for item in complete.get_completions(["prompts", "show"], "")]
+        assert words == ["support", "support:v12", "support:v13", "support:v14"]
 
 
 def test_texts_of_the_file_itself_are_known_too(cli: Run, folder: Path) -> None:

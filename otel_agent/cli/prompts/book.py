@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from otel_agent.config.current import current
+from otel_agent import InvalidSetting
+from otel_agent.config.current import existing, find, with_environment
+from otel_agent.config.file import load_prompts
 from otel_agent.config.values import Config
 from otel_agent.prompts import Override, Prompt, Registry, Release, only_version, parse_ref, version_order
-from otel_agent.stores.prompt_folder import read_prompt_folder
-from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock, read_lock
+from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock
 from otel_agent.stores.release_writer import OVERRIDE_FILE, ReleaseFiles
 from otel_agent.stores.sources import Sources, sources_of, variable_of
+from otel_agent.stores.survey import Survey, survey
 
-__all__ = ["Book", "LockState", "Row", "Text", "read_book", "shown"]
+__all__ = ["Book", "LockState", "Row", "Text", "read_book", "read_what_can_be", "shown"]
 
 LockState = Literal["locked", "not locked", "changed"]
 
@@ -79,6 +81,8 @@ class Book:
         configured: the releases of the configuration, by prompt name.
         files: the override file and the history.
         override: what stands in the override file.
+        broken: why the override file cannot be read, or None.
+        problems: everything else that is wrong, of which nothing is in here.
     """
 
     config: Config
@@ -89,6 +93,8 @@ class Book:
     configured: Mapping[str, Release]
     files: ReleaseFiles
     override: Override
+    broken: InvalidSetting | None = None
+    problems: tuple[InvalidSetting, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -160,34 +166,66 @@ def read_book(file: Path | None = None) -> Book:
     Raises:
         InvalidSetting: a file cannot be read, or holds what it must not.
     """
-    config = current(file, field="--config")
+    book = read_what_can_be(file)
+    for wrong in (*book.problems, book.broken):
+        if wrong is not None:
+            raise wrong
+    return book
+
+
+def read_what_can_be(file: Path | None = None) -> Book:
+    """Reads everything that can be read, and notes what is wrong with the rest.
+
+    Args:
+        file: the configuration file, or None for the one that is found.
+
+    Raises:
+        InvalidSetting: the file that is named is not there.
+    """
+    problems: list[InvalidSetting] = []
+    config = _configuration(file, problems)
     # what OpenFeature says concerns runs, and its SDK need not be here
     sources = sources_of(replace(config, prompts=replace(config.prompts, source="configuration")))
-    found = list(_texts(config, sources))
-    registry = Registry(text.prompt for text in found)
+    found = survey(sources)
     files = ReleaseFiles(sources.override or config.folder / OVERRIDE_FILE)
-    lock_file = sources.lock or config.folder / LOCK_FILE
-    alone = {name: only for name in registry.names if (only := only_version(registry, name)) is not None}
+    override, broken = _override(files)
+    alone = {name: only for name in found.registry.names if (only := only_version(found.registry, name)) is not None}
     return Book(
         config=config,
-        texts={f"{text.prompt.name}:{text.prompt.version}": text for text in found},
-        registry=registry,
-        lock=read_lock(lock_file),
-        lock_file=lock_file,
+        texts=dict(_texts(config, sources, found)),
+        registry=found.registry,
+        lock=found.lock,
+        lock_file=sources.lock or config.folder / LOCK_FILE,
         configured={**alone, **sources.releases},
         files=files,
-        override=files.read(),
+        override=override,
+        broken=broken,
+        problems=(*problems, *found.problems),
     )
 
 
-def _texts(config: Config, sources: Sources) -> Iterator[Text]:
-    folder = sources.folder
-    if folder is not None and (sources.folder_expected or folder.exists()):
-        for file in read_prompt_folder(folder):
-            yield Text(prompt=file.prompt, place=file.path, owner=file.owner, description=file.description)
+def _configuration(file: Path | None, problems: list[InvalidSetting]) -> Config:
+    found = find() if file is None else existing(file, "--config")
+    config, wrong = (Config(said=frozenset()), None) if found is None else load_prompts(found, field="--config")
+    problems += [] if wrong is None else [wrong]
+    return with_environment(config, report=problems.append)
+
+
+def _override(files: ReleaseFiles) -> tuple[Override, InvalidSetting | None]:
+    try:
+        return files.read(), None
+    except InvalidSetting as wrong:
+        return Override(), wrong
+
+
+def _texts(config: Config, sources: Sources, found: Survey) -> Iterator[tuple[str, Text]]:
+    """Gives each text with where it stands; of two under one name, that of the configuration is the last."""
+    for file in found.files:
+        text = Text(prompt=file.prompt, place=file.path, owner=file.owner, description=file.description)
+        yield f"{file.prompt.name}:{file.prompt.version}", text
     for name, versions in sources.texts.items():
-        for version, text in versions.items():
-            yield Text(prompt=Prompt(name, version, text), place=config.file or config.folder)
+        for version, written in versions.items():
+            yield f"{name}:{version}", Text(prompt=Prompt(name, version, written), place=config.file or config.folder)
 
 
 def shown(path: Path) -> str:

@@ -16,12 +16,13 @@ __all__ = ["Asked", "Done", "make"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How a change is asked for: by whom, why, whether only to tell, and in which form."""
+    """How a change is asked for: by whom, why, whether only to tell, in which form, and if over a broken file."""
 
     who: str | None
     why: str | None
     dry_run: bool
     as_json: bool
+    mend: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,13 @@ def make(book: Book, name: str, how: Callable[[Release | None, Author], Changed]
         return how(release, author)
 
     changed = book.files.change(
-        name, book.configured.get(name), noted, who=who_or_user(asked.who), why=asked.why, dry_run=asked.dry_run
+        name,
+        book.configured.get(name),
+        noted,
+        who=who_or_user(asked.who),
+        why=asked.why,
+        dry_run=asked.dry_run,
+        mend=asked.mend,
     )
     done = Done(before=seen[-1], after=changed.release, changed=changed)
     if asked.as_json:

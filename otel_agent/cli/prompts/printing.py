@@ -14,7 +14,7 @@ from otel_agent.prompts import Change, Release
 from otel_agent.views.screen import colored, columns, encodable
 from otel_agent.views.text import Cell, Line, clean, glyphs_for, paint, render_table
 
-__all__ = ["change_json", "complain", "document", "note", "release_json", "say", "say_lines", "table"]
+__all__ = ["change_json", "complain", "document", "note", "release_json", "say", "say_lines", "table", "warn"]
 
 
 def say(text: str) -> None:
@@ -36,6 +36,12 @@ def complain(text: str) -> None:
 def note(text: str) -> None:
     """Prints a line on stderr that is good to know."""
     print(encodable(clean(f"note: {text}"), sys.stderr.encoding), file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Prints on stderr what is wrong, and does not stop the command."""
+    for line in text.splitlines():
+        print(encodable(clean(f"warning: {line}"), sys.stderr.encoding), file=sys.stderr)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:

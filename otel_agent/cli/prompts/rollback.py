@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from otel_agent import InvalidSetting
-from otel_agent.cli.prompts.book import Book, read_book
+from otel_agent.cli.prompts.book import Book, read_what_can_be, shown
 from otel_agent.cli.prompts.changing import Asked, Done, make
 from otel_agent.cli.prompts.gates import has_a_text, pass_gates
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
-from otel_agent.cli.prompts.printing import note
+from otel_agent.cli.prompts.printing import note, warn
 from otel_agent.cli.prompts.targets import Target, name_of, the_name, version_of
 from otel_agent.prompts import Ref, Release, changes
 from otel_agent.prompts.changes import Author, Changed
@@ -37,30 +37,37 @@ def rollback(
 
     TARGET is the version to go back to, such as support:v12. A prompt's name, or nothing where there is one prompt,
     goes to its rollback version. Naming the active version takes back the canary alone. A second rollback changes
-    nothing: it never leads to what was taken back.
+    nothing: it never leads to what was taken back. What is in disorder beside that is told, and is no hindrance.
     """
-    book = read_book(config)
-    name, ref = _meant(book, target)
-    if ref is not None:
-        pass_gates(book, ref, gates=(has_a_text,), force=force, why=why)
+    book = read_what_can_be(config)
+    for wrong in book.problems:
+        warn(str(wrong))
+    name, ref = _meant(book, target, any_name=force)
+    pass_gates(book, ref or Ref(name, ""), gates=() if ref is None else (has_a_text,), force=force, why=why)
+    if book.broken is not None:
+        if not force:
+            raise book.broken
+        warn(f"{book.broken}; what cannot be read of it is lost, and it is kept as {shown(book.files.broken)}")
 
     def how(release: Release | None, author: Author) -> Changed:
+        if release is None and force and ref is not None:
+            return changes.activate(None, str(ref), author)
         if release is None:
             raise InvalidSetting(field="rollback", value=name, allowed="a prompt that something is released of")
         return changes.roll_back(release, None if ref is None else str(ref), author)
 
-    done = make(book, name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json))
+    done = make(book, name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, mend=force))
     if ref is None:
         _tell_of_the_canary(done)
 
 
-def _meant(book: Book, target: str | None) -> tuple[str, Ref | None]:
+def _meant(book: Book, target: str | None, *, any_name: bool) -> tuple[str, Ref | None]:
     if target is None:
         return the_name(book, "rollback"), None
     if target in book.names:
         return name_of(book, target), None
     ref = version_of(book, target)
-    return name_of(book, ref.name), ref
+    return ref.name if any_name else name_of(book, ref.name), ref
 
 
 def _tell_of_the_canary(done: Done) -> None:

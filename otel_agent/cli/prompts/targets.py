@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from otel_agent import InvalidSetting, checks
-from otel_agent.cli.prompts.book import Book, read_book
+from otel_agent.cli.prompts.book import Book, read_what_can_be
 from otel_agent.prompts import Ref, parse_ref
 
 __all__ = ["NAME", "VERSION", "Target", "name_of", "the_name", "version_of"]
@@ -37,10 +37,10 @@ class Target(click.ParamType[str]):
         return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Gives names and versions that begin so; none where the configuration cannot be read."""
+        """Gives names and versions that begin so, of what can be read."""
         config = ctx.params.get("config")
         try:
-            book = read_book(Path(config) if config else None)
+            book = read_what_can_be(Path(config) if config else None)
         except InvalidSetting:
             return []
         items = [CompletionItem(name) for name in book.names if self._names]
