@@ -450,7 +450,7 @@ class TestRollback:
                 lambda folder: _write(
                     folder / "otel-agent.yaml",
                     'prompts: {active: ["support:v13", sales], rollback: ["support:v12", "other:v1"], '
-                    "texts: {support: {v12: Other.}, sales: 5}, canary: {sales: {version: v1, percent: 1}, support: 5}}",
+                    "texts: {support: {v12: Other.}, sales: 5}, canary: {a: {version: v1, percent: 1}, support: 5}}",
                 ),
                 "prompts.active[1]",
             ),
