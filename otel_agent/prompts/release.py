@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal
 
 from otel_agent import checks
@@ -41,7 +41,7 @@ def _points(where: str, value: object) -> int:
     if isinstance(value, (int, float, str, Decimal)) and not isinstance(value, bool):
         try:
             points = Decimal(float.__repr__(value) if isinstance(value, float) else value) * 100
-        except InvalidOperation:
+        except ArithmeticError:  # no number, or one that overflows
             points = Decimal("NaN")
         if points.is_finite() and 0 <= points <= BUCKETS and points == int(points):
             return int(points)

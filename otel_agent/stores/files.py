@@ -25,9 +25,12 @@ def read_text(path: Path) -> str | None:
     """Gives a file's text as it stands, line ends included; None where there is no such file.
 
     Raises:
-        InvalidSetting: it cannot be read, or is no UTF-8.
+        InvalidSetting: it cannot be read, is no UTF-8, or is something else than a file, such as a pipe.
     """
     try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # reading a pipe would wait for a writer
+            raise InvalidSetting(field=str(path), value=stat.filemode(kind), allowed="a regular file")
         return path.read_bytes().decode()
     except FileNotFoundError:
         return None

@@ -12,7 +12,8 @@ The text is what stands behind the front matter, with CRLF as LF and without its
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ SUFFIX = ".md"
 FENCE = "---"
 KEYS = ("owner", "description")
 _LONGEST_KEY_TEXT = 2_000
+_OPENING = re.compile(rf"{FENCE}[ \t]*(?=\n)")
+_TEXT = "tag:yaml.org,2002:str"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +56,13 @@ def read_prompt_folder(folder: Path) -> list[PromptFile]:
     Raises:
         InvalidSetting: the folder or a file cannot be read, or a file holds what it must not; the field names it.
     """
-    return [
-        parse_prompt_file(path, read_text(path) or "")
-        for name in _inside(folder)
-        if name.is_dir()
-        for path in _versions(Path(name.path))
-    ]
+    paths = (path for name in _inside(folder) if name.is_dir() for path in _versions(Path(name.path)))
+    # what has gone since it was listed, or is a link to nothing, is no prompt
+    return [parse_prompt_file(path, text) for path in paths if (text := read_text(path)) is not None]
 
 
 def _versions(folder: Path) -> Iterator[Path]:
-    return (Path(entry.path) for entry in _inside(folder) if entry.name.endswith(SUFFIX) and entry.is_file())
+    return (Path(entry.path) for entry in _inside(folder) if entry.name.endswith(SUFFIX) and not entry.is_dir())
 
 
 def _inside(folder: Path) -> list[os.DirEntry[str]]:
@@ -94,9 +94,10 @@ def parse_prompt_file(path: Path, text: str) -> PromptFile:
 
 
 def _split(path: Path, text: str) -> tuple[dict[str, str], str]:
-    if not text.startswith(f"{FENCE}\n"):
+    opening = _OPENING.match(text)
+    if opening is None:
         return {}, text
-    head, fence, body = text.removeprefix(FENCE).partition(f"\n{FENCE}\n")
+    head, fence, body = text[opening.end() :].partition(f"\n{FENCE}\n")
     if not fence:
         allowed = f"ended by a line {FENCE!r}, as it is begun by one"
         raise InvalidSetting(field=f"{path}: front matter", value=None, allowed=allowed)
@@ -105,23 +106,40 @@ def _split(path: Path, text: str) -> tuple[dict[str, str], str]:
 
 def _about(path: Path, head: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for key, value in _mapping(path, head).items():
+    for key_node, node in _pairs(path, head):
+        key = _written(key_node, head)
         if key not in KEYS:
             allowed = f"one of the keys {', '.join(KEYS)}{checks.nearest(key, KEYS)}"
             raise InvalidSetting(field=f"{path}: front matter", value=key, allowed=allowed)
-        found[key] = checks.text(f"{path}: {key}", value, longest=_LONGEST_KEY_TEXT)
+        if key in found:
+            raise InvalidSetting(field=f"{path}: front matter", value=key, allowed="a key that stands there once")
+        if node.tag != _TEXT:
+            allowed = "a text, in quotes where YAML takes it for something else"
+            raise InvalidSetting(field=f"{path}: {key}", value=_written(node, head), allowed=allowed)
+        found[key] = checks.text(f"{path}: {key}", node.value, longest=_LONGEST_KEY_TEXT)
     return found
 
 
-def _mapping(path: Path, head: str) -> Mapping[Any, Any]:
+def _written(node: Any, head: str) -> str:
+    return node.value if isinstance(node.value, str) else head[node.start_mark.index : node.end_mark.index]
+
+
+def _pairs(path: Path, head: str) -> list[tuple[Any, Any]]:
+    """Gives keys and values as nodes: nothing is made of them, so that no value can fail."""
     import yaml  # only where there is a front matter
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        found: Any = yaml.load(head, Loader=loader)  # noqa: S506 - both are safe loaders
-    except yaml.YAMLError as wrong:
+        root: Any = yaml.compose(head, Loader=loader)
+    except (yaml.YAMLError, RecursionError) as wrong:
         mark = getattr(wrong, "problem_mark", None)
         line = f"line {mark.line + 1}" if mark is not None else "front matter"
         problem = getattr(wrong, "problem", None) or "it is none"
         raise InvalidSetting(field=f"{path}: {line}", value=None, allowed=f"YAML ({problem})") from None
-    return {} if found is None else checks.mapping(f"{path}: front matter", found, "a mapping of keys to texts")
+    if root is None:
+        return []
+    if not isinstance(root, yaml.MappingNode):
+        allowed = "a mapping of keys to texts"
+        raise InvalidSetting(field=f"{path}: front matter", value=_written(root, head), allowed=allowed)
+    pairs: list[tuple[Any, Any]] = root.value
+    return pairs

@@ -97,6 +97,10 @@ def test_nothing_is_overridden_by_an_empty_object() -> None:
         ({"active": "support:v1", "rollback": 5}, "prompts.support.rollback = 5"),
         ({"active": "support:v1", "canary": {"version": "v2"}}, "prompts.support.canary.percent = None: must be given"),
         ({"active": "support:v1", "canary": {"version": "v2", "percent": 101}}, "prompts.support.canary.percent = 101"),
+        (
+            {"active": "support:v1", "canary": {"version": "v2", "percent": "1e999999"}},
+            "prompts.support.canary.percent = '1e999999': must be a percentage",
+        ),
         ({"active": "support:v1", "canary": {"versoin": "v2", "percent": 1}}, "(did you mean version?)"),
         ({"active": "support:v1", "canary": []}, "prompts.support.canary = []: must be an object"),
         ({"active": "support:v1", "change": {"what": "activated"}}, "prompts.support.change.prompt = None"),

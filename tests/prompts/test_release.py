@@ -176,7 +176,9 @@ def test_a_percentage_is_exact(percent: object, hundredths: int, shown: object) 
     assert (made.points, made.percent) == (hundredths, shown)
 
 
-@pytest.mark.parametrize("percent", [-1, 100.01, 0.001, "many", None, True, float("nan"), float("inf"), "1e400"])
+@pytest.mark.parametrize(
+    "percent", [-1, 100.01, 0.001, "many", None, True, float("nan"), float("inf"), "1e400", "1e999999"]
+)
 def test_a_percentage_that_is_none_is_refused(percent: object) -> None:
     with pytest.raises(InvalidSetting, match=r"Canary\.percent.*0 to 100, in steps of 0\.01"):
         Canary(version="v14", percent=percent)  # type: ignore[arg-type]

@@ -38,6 +38,12 @@ class TestRead:
         with pytest.raises(InvalidSetting, match=r"must be a file that can be read"):
             read_text(tmp_path)
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+    def test_a_pipe_is_refused_and_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a")
+        with pytest.raises(InvalidSetting, match=r"a = 'prw.*must be a regular file"):
+            read_text(tmp_path / "a")
+
 
 class TestReplace:
     def test_puts_the_text_there_and_nothing_else(self, tmp_path: Path) -> None:

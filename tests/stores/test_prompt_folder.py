@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,7 @@ def test_the_front_matter_is_not_the_text() -> None:
         ("\ufeffAnswer.\n", "Answer."),
         ("---\r\nowner: a\r\n---\r\nAnswer.\r\n", "Answer."),
         ("---\n---\nAnswer.\n", "Answer."),
+        ("--- \t\nowner: a\n---\nAnswer.\n", "Answer."),
         ("---\n# nothing said\n---\n\nAnswer.\n", "\nAnswer."),
         ("----\nAnswer.", "----\nAnswer."),
         ("Answer.\n---\nowner: a\n---\n", "Answer.\n---\nowner: a\n---"),
@@ -73,6 +75,16 @@ def test_the_text_is_the_body(text: str, wanted: str) -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\ufeff"), min_size=1))
 def test_any_text_can_stand_behind_a_front_matter(text: str) -> None:
     assert body(f"---\nowner: a\n---\n{text}\n") == text
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\r")))
+def test_any_front_matter_is_one_or_one_error(head: str) -> None:
+    try:
+        found, field = body(f"---\n{head}\n---\nAnswer.\n"), str(PATH)
+    except InvalidSetting as wrong:
+        found, field = "none", wrong.field
+    assert found
+    assert str(PATH) in field
 
 
 @given(st.text())
@@ -93,10 +105,16 @@ def test_any_file_is_a_prompt_or_one_error(text: str) -> None:
         ("---\nowner: a\n", r"v13\.md: front matter.*ended by a line '---'"),
         ("---\nowner: a\n--- \nAnswer.", r"ended by a line"),
         ("---\nownr: a\n---\nAnswer.", r"front matter = 'ownr': must be one of the keys owner, .*did you mean owner"),
-        ("---\nowner: [a]\n---\nAnswer.", r"v13\.md: owner = \['a'\]"),
+        ("---\nowner: [a]\n---\nAnswer.", r"v13\.md: owner = '\[a\]': must be a text"),
+        ("---\nowner: 2026-13-45\n---\nAnswer.", r"v13\.md: owner = '2026-13-45': must be a text, in quotes"),
+        ("---\nowner: 0x_\n---\nAnswer.", r"v13\.md: owner = '0x_'"),
+        ("---\nowner: !!timestamp soon\n---\nAnswer.", r"v13\.md: owner = 'soon'"),
+        ("---\nowner: a\nowner: b\n---\nAnswer.", r"front matter = 'owner': must be a key that stands there once"),
+        ("---\n[owner]: a\n---\nAnswer.", r"front matter = '\[owner\]'"),
+        ("--- \nownr: a\n---\nAnswer.", r"front matter = 'ownr'"),
         ("---\nowner: a: b\n---\nAnswer.", r"v13\.md: line 2"),
         ("---\n- owner\n---\nAnswer.", r"a mapping of keys"),
-        ("---\nowner: !!python/object/apply:os.getcwd []\n---\nAnswer.", r"v13\.md: line 2"),
+        ("---\nowner: !!python/object/apply:os.getcwd []\n---\nAnswer.", r"v13\.md: owner = "),
     ],
 )
 def test_an_error_names_the_file(text: str, said: str) -> None:
@@ -111,6 +129,21 @@ def test_a_file_and_a_folder_that_cannot_be_read_are_named(tmp_path: Path) -> No
     (tmp_path / "support" / "v1.md").write_bytes(b"\xff")
     with pytest.raises(InvalidSetting, match=r"v1\.md.*UTF-8"):
         read_prompt_folder(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    put(tmp_path, "support/v1.md", "Answer.")
+    os.mkfifo(tmp_path / "support" / "v2.md")
+    with pytest.raises(InvalidSetting, match=r"v2\.md = 'prw.*must be a regular file"):
+        read_prompt_folder(tmp_path)
+
+
+def test_a_link_to_nothing_is_no_prompt(tmp_path: Path) -> None:
+    (tmp_path / "support").mkdir()
+    (tmp_path / "support" / "v1.md").symlink_to(tmp_path / "nowhere.md")
+    (tmp_path / "support" / "v2.md").mkdir()
+    assert read_prompt_folder(tmp_path) == []
 
 
 def test_a_name_that_breaks_the_id_is_refused() -> None:
