@@ -73,6 +73,14 @@ class Selector(Protocol):
         """
         ...
 
+    def check(self, prompt: Prompt, /) -> None:
+        """Holds a prompt that pins itself against what is recorded.
+
+        Raises:
+            InvalidSetting: its text has changed under its version.
+        """
+        ...
+
     def infos(self) -> Iterable[PromptInfo]:
         """Gives the prompts in use with their roles."""
         ...

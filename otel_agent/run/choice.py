@@ -54,10 +54,13 @@ def choose_prompt(
         mode: "enforce" or "observe".
 
     Raises:
-        InvalidSetting: nothing can be selected under the name, or every run must have a prompt and this one has none.
+        InvalidSetting: nothing can be selected under the name. In enforce mode also where every run must have a
+            prompt and this one has none, or a prompt is another text than the lock records for its version.
     """
     selector = _using.selector
     if isinstance(asked, Prompt):
+        if selector is not None:
+            _check(selector, asked, mode)
         return asked, None
     if asked is not None:
         if selector is None:
@@ -65,15 +68,22 @@ def choose_prompt(
         found = selector.select(asked, _audience(own, parent))
         return found.prompt, found.variant
     if config.REQUIRE_PROMPT_ID.get():
-        _refuse(mode)
+        allowed = "given: prompts.require_prompt_id is true"
+        _refuse(InvalidSetting(field=FIELD, value=None, allowed=allowed), mode, "require_prompt_id")
     return None, None
 
 
-def _refuse(mode: str) -> None:
-    refusal = InvalidSetting(field=FIELD, value=None, allowed="given: prompts.require_prompt_id is true")
+def _check(selector: Selector, prompt: Prompt, mode: str) -> None:
+    try:
+        selector.check(prompt)
+    except InvalidSetting as refusal:
+        _refuse(refusal, mode, f"pinned:{prompt.name}:{prompt.version}")
+
+
+def _refuse(refusal: InvalidSetting, mode: str, key: str) -> None:
     if mode != "observe":
         raise refusal
-    warn_once("require_prompt_id", "%s; in observe mode the run goes on", refusal)
+    warn_once(key, "%s; in observe mode the run goes on", refusal)
 
 
 def _audience(own: tuple[str | None, str | None, str | None], parent: Run | None) -> Audience:

@@ -55,7 +55,8 @@ def remember(key: Path, good: LastGood) -> None:
     """Keeps what is good now, if it is news; where it cannot be kept, the log says so at level INFO."""
     path, text = last_good_file(key), _dumped(good)
     try:
-        if path is None or _own_text(path) == text:
+        known = None if path is None else _own_text(path)
+        if path is None or known == text or (known is None and good == LastGood()):
             return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_text(path, text, mode=0o600)

@@ -12,46 +12,44 @@ from otel_agent.prompts import Override
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.release_writer import ReleaseFiles
 
-__all__ = ["OverrideFile"]
+__all__ = ["ABSENT", "OverrideFile", "Signature"]
 
-_Signature = tuple[int, ...] | str
-_ABSENT = "absent"
+Signature = tuple[int, ...] | str
+ABSENT: Signature = "absent"
 
 
 class OverrideFile:
-    """One override file that is watched.
+    """One override file that is watched; who reads it keeps which one it was.
 
     Args:
         path: the file; it need not be there, its folder must.
     """
 
-    __slots__ = ("_files", "_seen", "path")
+    __slots__ = ("_files", "path")
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files = ReleaseFiles(path)
-        self._seen: _Signature | None = None
 
-    def changed(self) -> bool:
-        """Tells whether the file is another one than at the last `read`."""
-        return self._signature() != self._seen
+    def signature(self) -> Signature:
+        """Gives what changes whenever the file is replaced; `ABSENT` where there is none.
+
+        To be asked before `read`: a file that is replaced in between is then read once more.
+        """
+        try:
+            found = os.stat(self.path)
+        except FileNotFoundError:
+            return ABSENT
+        except OSError as failed:
+            return type(failed).__name__
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def read(self) -> Override:
-        """Reads the file, and takes note of which one it is; one that is not there overrides nothing.
+        """Reads the file; one that is not there overrides nothing.
 
         Raises:
             InvalidSetting: it is broken, or its folder is away.
         """
-        self._seen = self._signature()  # before the text: a file that is replaced in between is read once more
-        if self._seen == _ABSENT and not self.path.parent.is_dir():
+        if self.signature() == ABSENT and not self.path.parent.is_dir():
             raise InvalidSetting(field=str(self.path), value="its folder is away", allowed="in a folder that is there")
         return self._files.read()
-
-    def _signature(self) -> _Signature:
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            return _ABSENT
-        except OSError as failed:
-            return type(failed).__name__
-        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -158,8 +158,13 @@ def read_lock(path: Path) -> PromptLock | None:
     return None if text is None else PromptLock.parse(text, where=str(path))
 
 
-def check_lock(lock: PromptLock, prompts: Iterable[Prompt]) -> None:
+def check_lock(lock: PromptLock, prompts: Iterable[Prompt], *, field: str = "prompts") -> None:
     """Refuses a text that has changed under a version that is recorded.
+
+    Args:
+        lock: what is recorded.
+        prompts: the texts.
+        field: what they are given as, for the error.
 
     Raises:
         InvalidSetting: there is one; the error says which command shows what changed.
@@ -170,7 +175,7 @@ def check_lock(lock: PromptLock, prompts: Iterable[Prompt]) -> None:
             f"the text that {LOCK_FILE} records as {lock.recorded(prompt)}, which is {prompt.id} now: "
             f"give the new text a new version, or see what changed with `otel-agent prompts diff {ref}`"
         )
-        raise InvalidSetting(field="prompts", value=ref, allowed=allowed)
+        raise InvalidSetting(field=field, value=ref, allowed=allowed)
 
 
 def lock_prompts(path: Path, prompts: Iterable[Prompt], *, who: str, when: str, dry_run: bool = False) -> list[Locked]:

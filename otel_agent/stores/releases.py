@@ -2,14 +2,15 @@
 
     a pinned Prompt  >  OTEL_AGENT_PROMPT_SUPPORT  >  override file  >  OpenFeature  >  configuration
 
-Nothing runs in the background: a selection looks at the override file when the last look is half a second old. What
-cannot be read any more leaves what was good before, with one warning.
+Nothing runs in the background: a selection looks at the override file when the last look is half a second old, and at
+the prompt folder while that is broken or lacks a text. What cannot be read any more leaves what was good before, with
+one warning until it can be read again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -33,24 +34,41 @@ from otel_agent.stop import InvalidSetting
 from otel_agent.stores.announce import announce
 from otel_agent.stores.flags import Flagged
 from otel_agent.stores.last_good import LastGood, recall, remember
-from otel_agent.stores.override import OverrideFile
+from otel_agent.stores.looks import LOOK_EVERY, SECOND, Looks
+from otel_agent.stores.override import ABSENT, OverrideFile, Signature
+from otel_agent.stores.prompt_lock import check_lock
 from otel_agent.stores.sources import Sources, forced_releases
-from otel_agent.telemetry.guard import warn_once
+from otel_agent.telemetry import guard
 
 __all__ = ["ReleaseSelector"]
 
+_log = logging.getLogger("otel_agent")
+
 FIELD = "agent_run.prompt"
-SECOND = 1_000_000_000
-LOOK_EVERY = SECOND // 2
 KEEP_EVERY = 60 * SECOND
+FOLDER_SHARE = 20  # a folder that takes long to read is read at most for a twentieth of the time
 
 
 class _State(NamedTuple):
-    """Everything that a selection reads, replaced as a whole."""
+    """Everything that a selection reads and what it was made of, replaced as a whole.
 
+    Attributes:
+        filed: the prompts of the folder.
+        registry: the texts that there are.
+        override: what the override file says.
+        seen: which override file that was.
+        broken: the sources of which this is what was good the last time.
+        offers: what each name stands for.
+        wanting: whether a released version has no text.
+    """
+
+    filed: tuple[Prompt, ...]
     registry: Registry
     override: Override
+    seen: Signature | None
+    broken: frozenset[str]
     offers: Mapping[str, Offer]
+    wanting: bool
 
 
 class ReleaseSelector:
@@ -65,17 +83,20 @@ class ReleaseSelector:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._lock, self._pid = threading.Lock(), os.getpid()
         self._file = None if sources.override is None else OverrideFile(sources.override)
-        self._broken: set[str] = set()
         good = None if sources.key is None else recall(sources.key)
-        self._filed = self._read_folder(good)
-        registry = sources.registry(self._filed)
+        broken = set[str]()
+        seen = None if self._file is None else self._file.signature()
+        override = self._read_override(None if good is None else good.override, broken)
+        filed = self._read_folder(() if good is None else good.prompts, override, broken)
+        self._recorded = sources.recorded()
+        registry = sources.registry(filed, self._recorded)
         self._forced = forced_releases(os.environ, registry)
-        self._state = self._joined(registry, self._read_override(None if good is None else good.override))
+        self._state = self._joined(filed, registry, override, seen, broken)
         agreed = {} if good is None else dict(good.flags)
         self._flagged = None if sources.flags is None else Flagged(sources.flags, agreed)
-        self._looked = self._kept = ctx.monotonic()
+        self._looks = Looks()
+        self._kept = self._folder_due = self._looks.at
         self._keep()
 
     @property
@@ -89,10 +110,10 @@ class ReleaseSelector:
         Raises:
             InvalidSetting: nothing is known under the name, or the version to use has no text.
         """
-        if not 0 <= ctx.monotonic() - self._looked < LOOK_EVERY:
-            self._look()
-        registry, _, offers = self._state
-        offer = offers.get(name)
+        if not 0 <= ctx.monotonic() - self._looks.at < LOOK_EVERY:
+            self._looks.take(self._look)
+        state = self._state
+        registry, offer = state.registry, state.offers.get(name)
         if self._flagged is not None and (offer is None or offer.origin == "configuration"):
             flagged = self._flagged.select(name, audience, offer, registry)
             if flagged is not None:
@@ -102,14 +123,22 @@ class ReleaseSelector:
             raise _nothing(name, audience, offer, registry)
         return found
 
+    def check(self, prompt: Prompt, /) -> None:
+        """Holds a prompt that pins itself against the lock, as that was when this process began.
+
+        Raises:
+            InvalidSetting: its text has changed under its version.
+        """
+        check_lock(self._recorded, (prompt,), field=FIELD)
+
     def infos(self) -> Iterator[PromptInfo]:
         """Gives the prompts in use with their roles."""
-        self._look()
-        registry, _, offers = self._state
-        for name, offer in offers.items():
+        self._looks.take(self._look)
+        state = self._state
+        for name, offer in state.offers.items():
             for ref, role in self._roles(name, offer):
-                if ref in registry:
-                    prompt = registry.get(ref)
+                if ref in state.registry:
+                    prompt = state.registry.get(ref)
                     yield PromptInfo(prompt.name, prompt.id, prompt.version, role)
 
     def _roles(self, name: str, offer: Offer) -> list[tuple[str, Role]]:
@@ -123,89 +152,113 @@ class ReleaseSelector:
     # keeping up
 
     def _look(self) -> None:
-        """Follows the override file, in one thread at a time; the others go on with what holds."""
-        if self._pid != os.getpid():  # the fork may have copied the lock while it was held
-            self._lock, self._pid = threading.Lock(), os.getpid()
-        if not self._lock.acquire(blocking=False):
-            return
         try:
-            self._looked = ctx.monotonic()
-            if self._file is not None and (self._file.changed() or "override" in self._broken):
-                self._follow()
-            if self._flagged is not None and self._looked - self._kept > KEEP_EVERY:
-                self._keep()
-        finally:
-            self._lock.release()
+            self._follow()
+        except Exception as exc:  # nothing has been replaced then: the next look finds it again
+            guard.broken("following the releases of prompts", exc)
+        if self._flagged is not None and ctx.monotonic() - self._kept > KEEP_EVERY:
+            self._keep()
 
     def _follow(self) -> None:
-        before, was_broken = self._state, "override" in self._broken
-        override = self._read_override(before.override)
-        if override == before.override and was_broken == ("override" in self._broken):
+        """Looks at the sources; what they say now takes the place of all that held, or nothing does."""
+        before, broken = self._state, set(self._state.broken)
+        seen = None if self._file is None else self._file.signature()
+        override = before.override
+        if seen != before.seen or "override" in broken:
+            override = self._read_override(before.override, broken)
+        filed, registry = self._read_texts(before, override, broken)
+        if (seen, override, filed, frozenset(broken)) == (before.seen, before.override, before.filed, before.broken):
             return
-        after = self._state = self._joined(self._with_new_texts(before.registry, override), override)
+        after = self._state = self._joined(filed, registry, override, seen, broken)
         self._keep()
+        self._tell(before, after)
+
+    def _tell(self, before: _State, after: _State) -> None:
+        """Tells what is released now; that a file is away which released something is worth a warning."""
+        if after.seen == ABSENT and not after.broken & {"override"} and before.override.releases:
+            names = ", ".join(before.override.releases)
+            _log.warning("%s is away: the configuration decides again which %s runs get", self._sources.override, names)
         for name in after.offers:
-            change = override.changes.get(name)
+            change = after.override.changes.get(name)
             news = change if change != before.override.changes.get(name) else None
             announce(_release(before, name), _release(after, name), news, after.registry)
 
-    def _with_new_texts(self, registry: Registry, override: Override) -> Registry:
-        """Reads the folder again where the override names a version that has no text yet."""
-        wanted = (ref for release in override.releases.values() for ref, _ in roles(release))
-        if self._sources.folder is None or all(ref in registry for ref in wanted):
-            return registry
-        try:
-            filed = self._sources.filed()
-            found = self._sources.registry(filed)
-        except InvalidSetting as wrong:
-            self._warn("folder", wrong)
-            return registry
-        self._filed = filed
-        self._broken.discard("folder")
-        return found
-
-    def _read_override(self, good: Override | None) -> Override:
+    def _read_override(self, good: Override | None, broken: set[str]) -> Override:
         if self._file is None:
             return Override()
         try:
             found = self._file.read()
-        except InvalidSetting as wrong:
+        except Exception as wrong:
             if good is None:
                 raise
-            self._warn("override", wrong)
+            self._warn("override", wrong, broken)
             return good
-        self._broken.discard("override")
+        broken.discard("override")
         return found
 
-    def _read_folder(self, good: LastGood | None) -> tuple[Prompt, ...]:
-        kept = () if good is None else good.prompts
+    def _read_texts(self, before: _State, override: Override, broken: set[str]) -> tuple[tuple[Prompt, ...], Registry]:
+        """Reads the folder again while a released version has no text, or the folder is broken."""
+        same, began = (before.filed, before.registry), ctx.monotonic()
+        new = override != before.override and self._wanting(before.registry, override)
+        if self._sources.folder is None or not (new or before.wanting or "folder" in broken):
+            return same
+        if not new and began < self._folder_due:
+            return same
         try:
-            filed = self._sources.filed()
+            filed = self._filed(before.filed, override)
+            registry = self._sources.registry(filed)
+        except Exception as wrong:
+            self._warn("folder", wrong, broken)
+            return same
+        finally:
+            self._folder_due = began + FOLDER_SHARE * (ctx.monotonic() - began)
+        broken.discard("folder")
+        return filed, registry
+
+    def _read_folder(self, kept: tuple[Prompt, ...], override: Override, broken: set[str]) -> tuple[Prompt, ...]:
+        try:
+            return self._filed(kept, override)
         except InvalidSetting as wrong:
             if not kept:
                 raise
-            self._warn("folder", wrong)
+            self._warn("folder", wrong, broken)
             return kept
-        missed = () if filed else _missed(self._sources, kept)
-        if missed:
-            folder, allowed = str(self._sources.folder), f"there: it had the text of {missed[0].id}"
-            self._warn("folder", InvalidSetting(field=folder, value=None, allowed=allowed))
-        return filed or (kept if missed else ())
 
-    def _warn(self, what: str, wrong: InvalidSetting) -> None:
-        self._broken.add(what)
-        warn_once(f"last good:{what}:{self._sources.key}", "%s; what was good the last time is used instead", wrong)
+    def _filed(self, kept: tuple[Prompt, ...], override: Override) -> tuple[Prompt, ...]:
+        filed = self._sources.filed()
+        missed = () if filed else _missed(self._sources, override, kept)
+        if missed:
+            allowed = f"there: it had the text of {missed[0].id}"
+            raise InvalidSetting(field=str(self._sources.folder), value=None, allowed=allowed)
+        return filed
+
+    def _warn(self, what: str, wrong: Exception, broken: set[str]) -> None:
+        """Warns of a source that breaks, once until it is whole again."""
+        if what not in broken:
+            said = wrong if isinstance(wrong, InvalidSetting) else f"reading the {what} raised {type(wrong).__name__}"
+            _log.warning("%s; what was good the last time is used instead", said)
+        broken.add(what)
 
     def _keep(self) -> None:
-        """Keeps what is good for the day when it cannot be read."""
+        """Keeps what is good for the day when it cannot be read; of a broken source that is what was good before."""
         self._kept = ctx.monotonic()
         agreed = {} if self._flagged is None else self._flagged.agreed()
-        good = LastGood(prompts=self._filed, override=self._state.override, flags=agreed)
-        if self._sources.key is not None and not self._broken and good != LastGood():
+        if self._sources.key is not None:
+            good = LastGood(prompts=self._state.filed, override=self._state.override, flags=agreed)
             remember(self._sources.key, good)
 
-    def _joined(self, registry: Registry, override: Override) -> _State:
-        stale = {prompt.id for prompt in self._filed} if "folder" in self._broken else set[str]()
+    def _wanting(self, registry: Registry, override: Override) -> bool:
+        return any(ref not in registry for ref in _wanted(self._sources, override))
+
+    def _joined(
+        self,
+        filed: tuple[Prompt, ...],
+        registry: Registry,
+        override: Override,
+        seen: Signature | None,
+        broken: set[str],
+    ) -> _State:
+        stale = {prompt.id for prompt in filed} if "folder" in broken else set[str]()
         single = {name: found for name in registry.names if (found := only_version(registry, name)) is not None}
         offers: dict[str, Offer] = {}
         levels: tuple[tuple[Mapping[str, Release], Source], ...] = (
@@ -216,9 +269,10 @@ class ReleaseSelector:
         )
         for releases, origin in levels:
             for name, release in releases.items():
-                old = (origin == "override" and "override" in self._broken) or _has(registry, release, stale)
+                old = (origin == "override" and "override" in broken) or _has(registry, release, stale)
                 offers[name] = Offer.of(release, registry, origin, "last_known_good" if old else None)
-        return _State(registry, override, offers)
+        wanting = self._wanting(registry, override)
+        return _State(filed, registry, override, seen, frozenset(broken), offers, wanting)
 
 
 def _nothing(name: str, audience: Audience, offer: Offer | None, registry: Registry) -> InvalidSetting:
@@ -237,14 +291,18 @@ def _nothing(name: str, audience: Audience, offer: Offer | None, registry: Regis
     )
 
 
-def _missed(sources: Sources, kept: tuple[Prompt, ...]) -> list[Prompt]:
+def _wanted(sources: Sources, override: Override) -> Iterator[str]:
+    """Gives the versions that are released, by whomever."""
+    for release in (*sources.releases.values(), *override.releases.values()):
+        yield from (ref for ref, _ in roles(release))
+
+
+def _missed(sources: Sources, override: Override, kept: tuple[Prompt, ...]) -> list[Prompt]:
     """Gives the prompts of a folder that is gone which a release needs and nothing else has."""
     if sources.folder is None or not kept:
         return []
-    registry = sources.registry(())
-    wanted = [ref for release in sources.releases.values() for ref, _ in roles(release) if ref not in registry]
-    old = Registry(kept)
-    return [old.get(ref) for ref in wanted if ref in old]
+    registry, old = sources.registry(()), Registry(kept)
+    return [old.get(ref) for ref in _wanted(sources, override) if ref not in registry and ref in old]
 
 
 def _has(registry: Registry, release: Release, ids: set[str]) -> bool:

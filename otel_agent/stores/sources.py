@@ -15,7 +15,7 @@ from otel_agent.prompts import Prompt, Registry, Release, parse_ref, releases
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.flags import Flags, OpenFeatureFlags
 from otel_agent.stores.prompt_folder import read_prompt_folder
-from otel_agent.stores.prompt_lock import LOCK_FILE, check_lock, read_lock
+from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock, check_lock, read_lock
 from otel_agent.stores.release_writer import OVERRIDE_FILE
 
 __all__ = ["PROMPT_FOLDER", "Sources", "forced_releases", "sources_of", "variable_of"]
@@ -83,11 +83,20 @@ class Sources:
             return ()
         return tuple(file.prompt for file in read_prompt_folder(self.folder))
 
-    def registry(self, filed: Iterable[Prompt] | None = None) -> Registry:
+    def recorded(self) -> PromptLock:
+        """Gives what the lock records, as it is now; nothing where there is none.
+
+        Raises:
+            InvalidSetting: it cannot be read.
+        """
+        return (None if self.lock is None else read_lock(self.lock)) or PromptLock()
+
+    def registry(self, filed: Iterable[Prompt] | None = None, recorded: PromptLock | None = None) -> Registry:
         """Gives all prompts in one namespace, each with the text that the lock records.
 
         Args:
             filed: the prompts of the folder, or None to read it.
+            recorded: what the lock records, or None to read it.
 
         Raises:
             InvalidSetting: two texts stand under one name and version, a text changed under a version that is
@@ -95,9 +104,7 @@ class Sources:
         """
         written = (Prompt(name, version, text) for name, texts in self.texts.items() for version, text in texts.items())
         found = Registry((*self.prompts, *written, *(self.filed() if filed is None else filed)))
-        lock = None if self.lock is None else read_lock(self.lock)
-        if lock is not None:
-            check_lock(lock, found)
+        check_lock(self.recorded() if recorded is None else recorded, found)
         return found
 
 

@@ -14,6 +14,7 @@ from otel_agent.run.choice import use_prompts
 from otel_agent.testing import Capture
 
 V13, V14 = Prompt("support", "v13", "Answer {{name}}."), Prompt("support", "v14", "Search and answer {{name}}.")
+EDITED = Prompt("support", "v13", V13.text + " And more.")
 
 
 class Releases:
@@ -30,6 +31,10 @@ class Releases:
         if audience.conversation_id in self.canary:
             return Selected(V14, "canary", "configuration")
         return Selected(V13, "active", "configuration")
+
+    def check(self, prompt: Prompt, /) -> None:
+        if (prompt.name, prompt.version, prompt.id) == ("support", "v13", EDITED.id):
+            raise InvalidSetting(field="agent_run.prompt", value="support:v13", allowed="the recorded text")
 
     def infos(self) -> Iterable[PromptInfo]:
         yield PromptInfo("support", V13.id, "v13", "baseline")
@@ -129,6 +134,33 @@ def test_observe_mode_refuses_no_run_and_says_so_once(
         with agent_run("bare", mode="observe") as run:
             assert run.prompt is None
     assert [record.getMessage().split(":")[0] for record in caplog.records] == ["agent_run.prompt = None"]
+
+
+# recorded
+
+
+def test_a_pinned_prompt_that_is_another_text_than_recorded_opens_nothing(releases: Releases, kept: Capture) -> None:
+    with pytest.raises(InvalidSetting, match=r"agent_run\.prompt = 'support:v13'"), agent_run(prompt=EDITED):
+        pass
+    assert not kept.spans
+
+
+def test_observe_mode_lets_it_pass_and_says_so_once(
+    releases: Releases, caplog: pytest.LogCaptureFixture, warnings_anew: None
+) -> None:
+    for _ in range(2):
+        with agent_run(prompt=EDITED, mode="observe") as run:
+            assert run.prompt is EDITED
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "the recorded text; in observe mode the run goes on" in said
+
+
+def test_observe_mode_invents_no_prompt(releases: Releases) -> None:
+    with (
+        pytest.raises(InvalidSetting, match=r"agent_run\.prompt = 'suport'"),
+        agent_run(prompt="suport", mode="observe"),
+    ):
+        pass
 
 
 # told

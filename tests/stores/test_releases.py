@@ -18,8 +18,10 @@ import pytest
 from otel_agent import InvalidSetting, Prompt
 from otel_agent.config import file
 from otel_agent.prompts import NOBODY, Audience, Canary, Change, Override, Release, dump_override
+from otel_agent.stores import looks, sources
 from otel_agent.stores.files import replace_text
 from otel_agent.stores.last_good import recall
+from otel_agent.stores.prompt_folder import PromptFile
 from otel_agent.stores.prompt_lock import lock_prompts
 from otel_agent.stores.releases import ReleaseSelector
 from otel_agent.stores.sources import Sources, sources_of, variable_of
@@ -158,6 +160,16 @@ def test_a_text_that_changed_under_its_version_is_refused_with_the_command(tmp_p
         selector(prompts=[V12, edited], lock=lock)
 
 
+def test_a_pinned_prompt_is_held_against_the_lock(tmp_path: Path) -> None:
+    lock_prompts(tmp_path / "prompts.lock", ALL, who="ann", when="2026-11-27T10:00:00Z")
+    found = selector(lock=tmp_path / "prompts.lock")
+    found.check(V13)
+    found.check(Prompt("support", "v99", "A version that nobody recorded."))
+    with pytest.raises(InvalidSetting, match=r"agent_run\.prompt = 'support:v13'.*otel-agent prompts diff support:v13"):
+        found.check(Prompt("support", "v13", V13.text + " And more."))
+    selector().check(Prompt("support", "v13", "Any text, where nothing is recorded."))
+
+
 # following the override file
 
 
@@ -203,6 +215,128 @@ def test_a_release_without_a_text_is_an_error_and_not_another_version(override: 
     clock.advance(0.6)
     with pytest.raises(InvalidSetting, match=r"override says support:v99"):
         found.select("support")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "prompts"
+    (found / "support").mkdir(parents=True)
+    return found
+
+
+@pytest.mark.parametrize("by", ["override", "configuration"])
+def test_a_text_that_comes_after_its_release_is_read(by: str, folder: Path, override: Path, clock: FakeClock) -> None:
+    release = RELEASE if by == "override" else Release(name="support", active="support:v15")
+    found = selector(folder=folder, override=override, releases={"support": release})
+    if by == "override":
+        write(override, "support:v15")
+    clock.advance(0.6)
+    with pytest.raises(InvalidSetting, match=rf"{by} says support:v15"):
+        found.select("support")
+    (folder / "support" / "v15.md").write_text("Text of v15.\n")
+    clock.advance(0.6)
+    assert got(found) == ("v15", "active", by)
+
+
+def test_a_text_that_was_refused_is_read_when_it_is_mended(
+    folder: Path, override: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = selector(folder=folder, override=override)
+    (folder / "support" / "v15.md").write_text("---\nowner: 2026-13-45\n---\nText of v15.\n")
+    write(override, "support:v15")
+    for _ in range(3):
+        clock.advance(0.6)
+        with pytest.raises(InvalidSetting, match=r"override says support:v15"):
+            found.select("support")
+    (warning,) = warnings(caplog)
+    assert "v15.md: owner" in warning
+    (folder / "support" / "v15.md").write_text("Text of v15.\n")
+    clock.advance(0.6)
+    assert got(found) == ("v15", "active", "override")
+
+
+def test_a_lock_that_does_not_fit_is_warned_of_once_and_followed(
+    folder: Path, override: Path, tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock_prompts(tmp_path / "lock", ALL, who="ann", when="2026-11-27T10:00:00Z")
+    found = selector(folder=folder, override=override, prompts=[V12, V13], lock=tmp_path / "lock")
+    (folder / "support" / "v14.md").write_text("Not the text of v14.\n")
+    write(override, "support:v14")
+    for _ in range(3):
+        clock.advance(0.6)
+        with pytest.raises(InvalidSetting, match=r"override says support:v14"):
+            found.select("support")
+    assert len(warnings(caplog)) == 1
+    (folder / "support" / "v14.md").write_text(V14.text + "\n")
+    clock.advance(0.6)
+    assert got(found) == ("v14", "active", "override")
+
+
+def test_a_missing_text_is_not_looked_for_at_every_selection(
+    folder: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, reads = selector(folder=folder, prompts=[V13]), list[Path]()
+
+    def read(folder: Path) -> list[PromptFile]:
+        reads.append(folder)
+        clock.advance(0.1)  # a folder that takes its time
+        return []
+
+    monkeypatch.setattr(sources, "read_prompt_folder", read)
+    for _ in range(60):
+        clock.advance(0.1)
+        for _ in range(5):
+            found.select("support")
+    assert 2 <= len(reads) <= 3
+
+
+class Interrupted(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("error", [RuntimeError, Interrupted])
+@pytest.mark.parametrize("where", [(Path, "read_bytes"), (ReleaseSelector, "_joined")])
+def test_a_look_that_is_interrupted_loses_no_change(
+    error: type[BaseException],
+    where: tuple[type, str],
+    override: Path,
+    clock: FakeClock,
+    kept: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = selector(override=override)
+    write(override, "support:v12")
+    clock.advance(0.6)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, fail)
+        if error is Interrupted:
+            with pytest.raises(Interrupted):
+                found.select("support")
+        else:
+            assert got(found)[0] == "v13"
+    clock.advance(0.6)
+    assert got(found) == ("v12", "active", "override")
+    assert [name for name, _ in told(kept)] == ["rolled_back"]
+
+
+def test_an_override_file_that_goes_away_is_told(
+    override: Path, clock: FakeClock, kept: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(override, "support:v12")
+    found = selector(override=override)
+    override.unlink()
+    for _ in range(3):
+        clock.advance(0.6)
+        assert got(found) == ("v13", "active", "configuration")
+    (warning,) = warnings(caplog)
+    assert f"{override} is away: the configuration decides again which support runs get" in warning
+    assert [(name, fields["id"], fields["previous_id"]) for name, fields in told(kept)] == [
+        ("activated", V13.id, V12.id)
+    ]
 
 
 # last known good
@@ -300,6 +434,76 @@ def test_what_is_broken_is_not_kept(tmp_path: Path, override: Path, clock: FakeC
     found.select("support")
     assert before is not None
     assert recall(tmp_path) == before
+
+
+def test_each_breakage_has_a_warning_of_its_own(
+    override: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = selector(override=override)
+    for count in (1, 2):
+        override.write_text("{")
+        for _ in range(2):
+            clock.advance(0.6)
+            found.select("support")
+        assert len(warnings(caplog)) == count
+        write(override, "support:v12")
+        clock.advance(0.6)
+        assert got(found) == ("v12", "active", "override")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_a_broken_override(override: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    found = selector(override=override)
+    os.mkfifo(override)
+    clock.advance(0.6)
+    assert got(found) == ("v13", "active", "configuration")
+    (warning,) = warnings(caplog)
+    assert "must be a regular file" in warning
+
+
+def test_a_folder_that_was_broken_at_the_start_is_followed_when_it_is_mended(
+    folder: Path, tmp_path: Path, override: Path, clock: FakeClock
+) -> None:
+    (folder / "support" / "v13.md").write_text("Text of v13.\n")
+    sources: dict[str, Any] = {"prompts": [V12], "folder": folder, "key": tmp_path, "override": override}
+    selector(**sources)
+    (folder / "support" / "v15.md").write_text("---\n")
+    found = selector(**sources)
+    assert got(found) == ("v13", "active", "last_known_good")
+    write(override, "support:v12")
+    clock.advance(0.6)
+    assert got(found) == ("v12", "active", "override")
+    override.write_text("{")
+    assert got(selector(**sources))[0] == "v12", "a rollback counts for the next start, whatever else is broken"
+    (folder / "support" / "v15.md").write_text("Text of v15.\n")
+    write(override, "support:v15")
+    clock.advance(0.6)
+    assert got(found) == ("v15", "active", "override")
+
+
+def test_a_folder_that_was_away_at_the_start_is_followed_when_it_is_back(
+    folder: Path, tmp_path: Path, clock: FakeClock
+) -> None:
+    (folder / "support" / "v13.md").write_text("Text of v13.\n")
+    sources: dict[str, Any] = {"prompts": [V12], "folder": folder, "key": tmp_path, "folder_expected": False}
+    selector(**sources)
+    folder.rename(tmp_path / "gone")
+    found = selector(**sources)
+    clock.advance(0.6)
+    assert got(found) == ("v13", "active", "last_known_good"), "it is still away"
+    (tmp_path / "gone").rename(folder)
+    clock.advance(0.6)
+    assert got(found) == ("v13", "active", "configuration")
+
+
+def test_what_was_taken_away_is_not_good_any_more(tmp_path: Path, override: Path, clock: FakeClock) -> None:
+    write(override, "support:v12")
+    found = selector(override=override, key=tmp_path)
+    override.unlink()
+    clock.advance(0.6)
+    found.select("support")
+    override.write_text("{")
+    assert got(selector(override=override, key=tmp_path))[0] == "v13"
 
 
 # told
@@ -405,6 +609,94 @@ def test_threads_that_look_at_once_tell_once(override: Path, kept: Capture) -> N
     assert [name for name, _ in told(kept)] == ["rolled_back"]
 
 
+class SlowLook:
+    """Holds a look up in the middle of its reading."""
+
+    def __init__(self, found: ReleaseSelector, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.found, self.begun, self.go = found, threading.Event(), threading.Event()
+        read = Path.read_bytes
+
+        def slow(path: Path) -> bytes:
+            self.begun.set()
+            assert self.go.wait(30)
+            return read(path)
+
+        monkeypatch.setattr(Path, "read_bytes", slow)
+        self.seen: list[str] = []
+        self.threads = [self.start()]
+        assert self.begun.wait(30)
+
+    def start(self) -> threading.Thread:
+        thread = threading.Thread(target=lambda: self.seen.append(got(self.found)[0]))
+        thread.start()
+        return thread
+
+    def end(self) -> list[str]:
+        self.go.set()
+        for thread in self.threads:
+            thread.join(30)
+        return self.seen
+
+
+def test_a_process_that_was_idle_gives_no_thread_what_is_old(
+    override: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "WAIT_SECONDS", 30)
+    found = selector(override=override)
+    write(override, "support:v12")
+    clock.advance(2)
+    slow = SlowLook(found, monkeypatch)
+    slow.threads += [slow.start() for _ in range(4)]
+    slow.threads[-1].join(0.05)
+    assert slow.end() == ["v12"] * 5
+
+
+def test_a_process_that_is_busy_waits_for_no_look(
+    override: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "WAIT_SECONDS", 30)
+    found = selector(override=override)
+    write(override, "support:v12")
+    clock.advance(0.9)
+    slow = SlowLook(found, monkeypatch)
+    slow.start().join(10)
+    assert slow.seen == ["v13"]
+    assert slow.end() == ["v13", "v12"]
+
+
+def test_a_look_that_hangs_is_waited_for_once(
+    override: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looks, "WAIT_SECONDS", 0.05)
+    found = selector(override=override)
+    write(override, "support:v12")
+    clock.advance(2)
+    slow = SlowLook(found, monkeypatch)
+    slow.start().join(10)
+    assert slow.seen == ["v13"]
+    monkeypatch.setattr(looks, "WAIT_SECONDS", 60)
+    slow.start().join(10)
+    assert slow.seen == ["v13", "v13"]
+    assert slow.end() == ["v13", "v13", "v12"]
+
+
+def test_a_selection_in_the_middle_of_a_look_of_its_own_thread_goes_on(
+    override: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, inside = selector(override=override), list[str]()
+    write(override, "support:v12")
+    read = Path.read_bytes
+
+    def interrupted(path: Path) -> bytes:  # as by a signal handler that opens a run
+        inside.append(got(found)[0])
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", interrupted)
+    clock.advance(2)
+    assert got(found)[0] == "v12"
+    assert inside == ["v13"]
+
+
 WATCHER = """
 import sys, time
 from pathlib import Path
@@ -461,7 +753,7 @@ def _line(watcher: subprocess.Popen[str]) -> list[str]:
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
 def test_a_forked_process_follows_although_its_parent_was_looking(override: Path, clock: FakeClock) -> None:
     found = selector(override=override)
-    with found._lock:  # as in the middle of a look
+    with found._looks._lock:  # as in the middle of a look
         child = os.fork()
         if child == 0:
             write(override, "support:v12")
