@@ -35,6 +35,9 @@ MODULES = {
     "file_storage": "filestorage",
 }
 
+# What serves HTTP with the core's own means, and what that asks for.
+SERVING = {"prometheusexporter", "healthcheckextension", "deltatocumulativeprocessor"}
+
 
 def configuration() -> dict[str, Any]:
     return yaml.safe_load(CONFIG.read_text("utf-8"))
@@ -68,9 +71,16 @@ def test_the_manifest_has_the_pinned_versions() -> None:
     for kind in ("receivers", "processors", "exporters", "connectors", "extensions", "providers"):
         for entry in manifest[kind]:
             module, version = entry["gomod"].split()
-            key = "COLLECTOR_PROVIDERS_VERSION" if kind == "providers" else "COLLECTOR_VERSION"
-            key = "COLLECTOR_PROMETHEUS_EXPORTER_VERSION" if module.endswith("/prometheusexporter") else key
-            assert version == f"v{pinned[key]}", module
+            assert version == f"v{pinned[version_of(kind, module)]}", module
+
+
+def version_of(kind: str, module: str) -> str:
+    """Gives the variable with the version of a module."""
+    if module.rpartition("/")[2] in SERVING:
+        return "COLLECTOR_SERVING_VERSION"
+    if module.startswith("go.opentelemetry.io/"):
+        return "COLLECTOR_PROVIDERS_VERSION" if kind == "providers" else "COLLECTOR_CORE_VERSION"
+    return "COLLECTOR_VERSION"
 
 
 def test_it_spells_no_name_of_ours_that_the_package_does_not_know() -> None:
@@ -127,13 +137,30 @@ def test_the_collector_finds_nothing_wrong_with_it(tmp_path: Path, variables: di
     assert (status, said) == (0, "")
 
 
-def test_the_collector_finds_what_is_wrong(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "slip"),
+    [
+        ("max_recv_msg_size_mib", "max_recv_msg_size_mb"),
+        ("check_interval", "check_intervall"),
+        ("decision_wait", "decision_weight"),
+        ("error_mode", "errors_mode"),
+        ("max_stale", "max_stall"),
+        ("metrics_flush_interval", "metrics_flash_interval"),
+        ("include_resource_attributes", "include_resource_attribute"),
+        ("min_size", "minimum_size"),
+        ("enable_open_metrics", "enabled_open_metrics"),
+        ("metric_expiration", "metrics_expiry"),
+        ("external_labels", "eternal_labels"),
+        ("create_directory", "create_folder"),
+    ],
+)
+def test_the_collector_finds_a_slip_of_the_pen_in_each_section(tmp_path: Path, key: str, slip: str) -> None:
     needs("collector")
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(CONFIG.read_text("utf-8").replace("decision_wait:", "decision_weight:"))
+    wrong.write_text(CONFIG.read_text("utf-8").replace(f"  {key}:", f"  {slip}:", 1))
     status, said = validated(tmp_path, wrong, {})
     assert status != 0
-    assert "decision_weight" in said
+    assert slip in said
 
 
 def validated(folder: Path, config: Path, variables: dict[str, str]) -> tuple[int, str]:
