@@ -94,7 +94,7 @@ class AgentVerb(Verb[Run]):
             parent = None
         mode = asked.mode or config.MODE.get()
         audience = asked.conversation_id, asked.user_id, asked.tenant
-        prompt, variant = choose_prompt(asked.prompt, audience, parent, mode)
+        prompt, variant, source = choose_prompt(asked.prompt, audience, parent, mode)
         if config.THREADS.get():
             ctx.carry_into_threads()
         agent = asked.name or DEFAULT_NAME
@@ -103,6 +103,7 @@ class AgentVerb(Verb[Run]):
             agent=agent,
             prompt=prompt,
             variant=variant,
+            prompt_source=source,
             budget=budget,
             mode=mode,
             parent=parent,
@@ -159,6 +160,8 @@ class AgentVerb(Verb[Run]):
             found[semconv.GEN_AI_PROMPT_VERSION] = run.prompt.version
         if run.variant is not None:
             found[semconv.PROMPT_VARIANT] = run.variant
+        if run.prompt_source is not None:
+            found[semconv.PROMPT_SOURCE] = run.prompt_source
         for name, use in run.limit_uses().items():
             found[semconv.BUDGET[name].limit] = plain(use.limit)
         return found
@@ -220,7 +223,8 @@ def _enter(parent: Run, run: Run) -> None:
 def _announce(run: Run) -> None:
     limits = run.limit_uses()
     fields = {semconv.BUDGET[name].limit: plain(use.limit) for name, use in limits.items()}
-    run.event(semconv.RUN_STARTED, {**fields, semconv.BUDGET_MODE: run.mode, semconv.PROMPT_VARIANT: run.variant})
+    chosen = {semconv.PROMPT_VARIANT: run.variant, semconv.PROMPT_SOURCE: run.prompt_source}
+    run.event(semconv.RUN_STARTED, {**fields, semconv.BUDGET_MODE: run.mode, **chosen})
     if run.pipeline.instruments is not None:
         run.pipeline.instruments.run_started(run.agent, run.prompt_id, run.variant)
     if heard.listeners:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from otel_agent import config
 from otel_agent.prompts import Audience, Prompt, PromptInfo, Selector
-from otel_agent.prompts.selection import Variant
+from otel_agent.prompts.selection import Source, Variant
 from otel_agent.run.state import Run
 from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry.guard import warn_once
@@ -44,8 +44,8 @@ def use_prompts(selector: Selector | None, *, environment: str | None = None) ->
 
 def choose_prompt(
     asked: Prompt | str | None, own: tuple[str | None, str | None, str | None], parent: Run | None, mode: str
-) -> tuple[Prompt | None, Variant | None]:
-    """Gives the prompt of a run that opens, and as which variant.
+) -> tuple[Prompt | None, Variant | None, Source | None]:
+    """Gives the prompt of a run that opens and, where it was selected, as which variant and by what.
 
     Args:
         asked: a prompt, which is taken as it is; the name of one; or None for no prompt.
@@ -61,16 +61,15 @@ def choose_prompt(
     if isinstance(asked, Prompt):
         if selector is not None:
             _check(selector, asked, mode)
-        return asked, None
+        return asked, None, None
     if asked is not None:
         if selector is None:
             raise InvalidSetting(field=FIELD, value=asked, allowed="a Prompt; no prompt is registered under a name")
-        found = selector.select(asked, _audience(own, parent))
-        return found.prompt, found.variant
+        return selector.select(asked, _audience(own, parent))
     if config.REQUIRE_PROMPT_ID.get():
         allowed = "given: prompts.require_prompt_id is true"
         _refuse(InvalidSetting(field=FIELD, value=None, allowed=allowed), mode, "require_prompt_id")
-    return None, None
+    return None, None, None
 
 
 def _check(selector: Selector, prompt: Prompt, mode: str) -> None:

@@ -142,6 +142,7 @@ class Run(RunFrame):
         "parent",
         "pipeline",
         "prompt",
+        "prompt_source",
         "recorded",
         "span",
         "steps",
@@ -158,6 +159,7 @@ class Run(RunFrame):
         agent: str,
         prompt: Prompt | None,
         variant: str | None = None,
+        prompt_source: str | None = None,
         budget: Budget,
         mode: str,
         parent: Run | None,
@@ -170,6 +172,7 @@ class Run(RunFrame):
         self.agent = agent
         self.prompt = prompt
         self.variant = variant
+        self.prompt_source = prompt_source
         self.mode = mode
         self.parent = parent
         self.pipeline = pipeline

@@ -174,6 +174,8 @@ def test_the_variant_is_on_span_event_metrics_and_records(releases: Releases, ke
         "otel_agent.run.started",
         "canary",
     )
+    for attributes in (kept.span("invoke_agent bot").attributes, started.attributes):
+        assert (attributes or {})["otel_agent.prompt.source"] == "configuration"
     labels = {"gen_ai.agent.name": "bot", "otel_agent.prompt.id": V14.id, "otel_agent.prompt.variant": "canary"}
     metrics = kept.metrics()
     for name in ("run.duration", "run.tokens", "run.steps", "run.tool_calls", "run.cost"):
@@ -186,7 +188,9 @@ def test_the_variant_is_on_span_event_metrics_and_records(releases: Releases, ke
 def test_a_pinned_prompt_has_no_variant_anywhere(releases: Releases, kept: Capture) -> None:
     with agent_run("pinned", prompt=V13):
         pass
-    assert "otel_agent.prompt.variant" not in (kept.span("invoke_agent pinned").attributes or {})
+    assert not {"otel_agent.prompt.variant", "otel_agent.prompt.source"} & set(
+        kept.span("invoke_agent pinned").attributes or {}
+    )
     assert "otel_agent.prompt.variant" not in kept.metrics()["otel_agent.runs"][0].attributes
     assert kept.records.started[0].variant is None
 
