@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from otel_agent.config.declared import SETTINGS
 from otel_agent.config.settings import Origin, Setting
 from otel_agent.config.shapes import ListOf, Nullable, Section, Shape
 
-__all__ = ["Row", "rows"]
+__all__ = ["Row", "Source", "rows"]
+
+Source = Origin | Literal["override"]
 
 
 class Row(NamedTuple):
@@ -30,7 +32,7 @@ class Row(NamedTuple):
     name: str
     value: Any
     hidden: bool
-    source: Origin
+    source: Source
     variable: str
 
 

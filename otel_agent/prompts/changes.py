@@ -14,7 +14,7 @@ from otel_agent.prompts.registry import parse_ref
 from otel_agent.prompts.release import Canary, Percent, Release
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["Author", "Changed", "Trial", "activate", "roll_back", "try_out"]
+__all__ = ["Author", "Changed", "Trial", "activate", "reset", "roll_back", "try_out"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,27 @@ def roll_back(release: Release, target: str | None, author: Author) -> Changed:
     new = replace(release, active=to, rollback=release.rollback if stays else to, canary=None)
     before = release.candidate if stays else release.active
     return _changed(release, new, author, what="rolled_back", before=before, after=to)
+
+
+def reset(release: Release, configured: Release, author: Author) -> Changed:
+    """Takes away what commands have released: what the configuration says holds again.
+
+    Args:
+        release: what is released now.
+        configured: what the configuration releases.
+        author: who does it.
+    """
+    change = Change(
+        what="reset",
+        prompt=configured.name,
+        before=release.active,
+        after=configured.active,
+        percent=None if configured.canary is None else configured.canary.percent,
+        when=author.when,
+        who=author.who,
+        why=author.why,
+    )
+    return Changed(configured, change)
 
 
 def try_out(release: Release, trial: Trial, author: Author) -> Changed:

@@ -33,7 +33,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-CHANGES = ("activated", "rolled_back", "rollout_changed")
+CHANGES = ("activated", "rolled_back", "rollout_changed", "reset")
 _CANARY_KEYS = ("version", "percent", "by", "salt", "tenants", "environments")
 _ENTRY_KEYS = ("active", "rollback", "canary", "change")
 _LONGEST_WHY = 2_000
@@ -45,7 +45,7 @@ class Change:
     """One change of a release: a line of the history.
 
     Attributes:
-        what: "activated", "rolled_back" or "rollout_changed".
+        what: "activated", "rolled_back", "rollout_changed", or "reset": what the configuration says holds again.
         prompt: the prompt's name.
         before: the version that was active, or tried, before, as `name:version`; None where there was none.
         after: the one that is now; None where a canary was taken away.
@@ -58,7 +58,7 @@ class Change:
         InvalidSetting: a value can never work.
     """
 
-    what: Literal["activated", "rolled_back", "rollout_changed"]
+    what: Literal["activated", "rolled_back", "rollout_changed", "reset"]
     prompt: str
     before: str | None
     after: str | None

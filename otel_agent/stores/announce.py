@@ -47,7 +47,7 @@ def announce(before: Release | None, after: Release | None, change: Change | Non
 def _what(before: Release | None, after: Release | None, change: Change | None) -> str | None:
     if after is None or before == after:
         return None
-    if change is not None:
+    if change is not None and change.what in _EVENTS:
         return change.what
     if before is None or before.active != after.active:
         return "rolled_back" if before is not None and before.rollback == after.active else "activated"

@@ -129,6 +129,10 @@ class ReleaseFiles:
 
 
 def _with(override: Override, release: Release, change: Change) -> Override:
+    if change.what == "reset":
+        others = {name: kept for name, kept in override.releases.items() if name != release.name}
+        said = {name: kept for name, kept in override.changes.items() if name != release.name}
+        return Override(releases=others, changes=said)
     return Override(
         releases={**override.releases, release.name: release}, changes={**override.changes, release.name: change}
     )

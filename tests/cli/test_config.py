@@ -21,6 +21,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for setting in VARIABLES:
         monkeypatch.delenv(setting.variable, raising=False)
+    monkeypatch.delenv("OTEL_AGENT_PROMPT_SUPPORT", raising=False)
 
 
 def written(text: str, name: str = "otel-agent.yaml") -> str:
@@ -141,6 +142,89 @@ def test_check_of_prompts_that_contradict_each_other(capsys: pytest.CaptureFixtu
     folder.mkdir(parents=True)
     (folder / "v1.md").write_text("Another text.")
     assert "error: " in printed(capsys, "check", status=1)
+
+
+def prompt_file(ref: str, text: str = "Answer.") -> None:
+    name, version = ref.split(":")
+    path = Path("prompts") / name / f"{version}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_check_finds_every_mistake_of_the_prompts_beside_those_of_the_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written('prompts: {active: "support:v1"}\nbudgets: {max_stpes: 1}\n')
+    prompt_file("support:v1")
+    prompt_file("support:v2", "---\nownr: a\n---\nHi.")
+    prompt_file("sales:v1", "---\nowner: [\n---\nHi.")
+    Path("prompts.lock").write_text(
+        json.dumps({"id": "support:v1:000000000000", "who": "anna", "when": "2026-11-27T09:30:00Z"}) + "\n"
+    )
+    Path("otel-agent.override.json").write_text('{"prompts":\n  {]}')
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v9")
+    monkeypatch.setenv("OTEL_AGENT_MODE", "obseve")
+    document = json.loads(printed(capsys, "check", "--json", status=1))
+    assert [each["field"] for each in document["problems"]] == ["budgets.max_stpes"]
+    for part in (
+        "OTEL_AGENT_MODE = 'obseve'",
+        "prompts/sales/v1.md: line ",
+        "prompts/support/v2.md: front matter = 'ownr'",
+        "prompts = 'support:v1': must be the text that prompts.lock records",
+        "OTEL_AGENT_PROMPT_SUPPORT = 'support:v9'",
+        "otel-agent.override.json: the text",
+    ):
+        (error,) = [each for each in document["errors"] if part in each]
+    assert "line 2 column 4" in error
+    assert len(document["errors"]) == 6
+
+
+def test_check_finds_a_lock_that_is_none_and_a_folder_that_is_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("prompts.lock").write_text("<<<<<<< HEAD\n")
+    monkeypatch.setenv("OTEL_AGENT_PROMPTS_FOLDER", "nowhere")
+    monkeypatch.setenv("OTEL_AGENT_PROMPTS_OVERRIDE", "away/o.json")
+    lines = printed(capsys, "check", status=1).splitlines()
+    assert [line for line in lines if "prompts.lock:1" in line]
+    assert [line for line in lines if "nowhere" in line]
+    assert [line for line in lines if "its folder is away" in line]
+    assert lines[-1] == "no otel-agent.yaml: 3 errors"
+
+
+def test_a_variable_of_a_prompt_whose_texts_are_in_code_is_no_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written('prompts: {active: "support:v1"}')
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v9")
+    printed(capsys, "check")
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPORT", "suport:v9")
+    assert "error: OTEL_AGENT_PROMPT_SUPORT" in printed(capsys, "check", status=1)
+
+
+def test_what_takes_the_place_of_the_file_is_shown_and_noted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written('prompts: {active: "support:v1", texts: {support: {v1: a, v2: b}}}')
+    Path("otel-agent.override.json").write_text(
+        '{"prompts": {"support": {"active": "support:v2", "canary": {"version": "v3", "percent": 5}}}}'
+    )
+    out = printed(capsys, "check")
+    assert "releases support:v2 in place of prompts.active = support:v1; `otel-agent prompts reset support`" in out
+    assert "support:v3: it has no text" in out
+    rows = shown(capsys)
+    assert (rows["prompts.active"]["value"], rows["prompts.active"]["source"]) == (["support:v1"], "file")
+    assert (rows["prompts.active.support"]["value"], rows["prompts.active.support"]["source"]) == (
+        "support:v2",
+        "override",
+    )
+    assert rows["prompts.canary.support"]["value"] == "support:v3, 5 % by conversation"
+    Path("otel-agent.override.json").unlink()
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v2")
+    row = shown(capsys)["prompts.active.support"]
+    assert (row["value"], row["source"], row["variable"]) == ("support:v2", "environment", "OTEL_AGENT_PROMPT_SUPPORT")
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "v2")
+    assert "OTEL_AGENT_PROMPT_SUPPORT" in printed(capsys, "show", status=1)
 
 
 def test_without_a_file_nothing_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:

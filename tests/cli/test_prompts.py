@@ -517,6 +517,47 @@ class TestRollback:
         assert cli("rollback", "support", "--force").code == 2
 
 
+class TestReset:
+    def test_goes_back_to_the_configuration_and_its_later_changes(self, cli: Run, folder: Path) -> None:
+        cli("activate", "v14", "--who", "anna")
+        before = tree(folder)
+        found = cli("reset", "--dry-run", "--json").json
+        assert (found["changed"], found["after"]["active"]) == (False, "support:v13")
+        assert tree(folder) == before
+        code, out, _ = cli("reset", "support", "--who", "ben", "--why", "the file has it now")
+        assert (code, released(folder)) == (0, None)
+        assert re.search(r"active +support:v13 +\(was support:v14\)", out)
+        last, first = cli("history", "--json").json["changes"]
+        assert (last["what"], last["before"], last["after"]) == ("reset", "support:v14", "support:v13")
+        assert (last["who"], last["why"], first["what"]) == ("ben", "the file has it now", "activated")
+        (folder / "otel-agent.yaml").write_text('prompts: {active: "support:v12"}')
+        assert cli("list", "--json").json["releases"][0]["active"] == "support:v12"
+
+    def test_takes_away_what_only_repeats_the_configuration_and_leaves_other_prompts(
+        self, cli: Run, folder: Path
+    ) -> None:
+        second_prompt(folder)
+        override = {"support": {"active": "support:v13", "rollback": "support:v12"}, "sales": {"active": "sales:v1"}}
+        _write(folder / "otel-agent.override.json", json.dumps({"prompts": override}))
+        assert cli("reset", "support", "--json").json["changed"] is True
+        assert list(ReleaseFiles(folder / "otel-agent.override.json").read().releases) == ["sales"]
+
+    def test_where_nothing_is_released_nothing_changes(self, cli: Run, folder: Path) -> None:
+        cli("activate", "v14")
+        cli("reset")
+        before = tree(folder)
+        code, out, _ = cli("reset")
+        assert code == 0
+        assert "nothing to change" in out
+        assert tree(folder) == before
+
+    def test_with_nothing_to_go_back_to_it_is_refused(self, cli: Run, folder: Path) -> None:
+        _write(folder / "otel-agent.override.json", '{"prompts": {"other": {"active": "other:v1"}}}')
+        before = tree(folder)
+        assert cli("reset", "other").code == 1
+        assert tree(folder) == before
+
+
 class TestHistory:
     def test_has_every_change_the_newest_first(self, cli: Run) -> None:
         cli("canary", "v14", "--percent", "10", "--who", "anna")
@@ -657,7 +698,7 @@ def test_help_has_json_config_and_exit_codes(command: str, capsys: pytest.Captur
     out = capsys.readouterr().out
     assert all(f" {option} " in out for option in ("--json", "--config"))
     assert "Exit codes: 0 " in out
-    if command in ("activate", "canary", "rollback", "lock"):
+    if command in ("activate", "canary", "rollback", "reset", "lock"):
         assert all(f" {option} " in out for option in ("--dry-run", "--who"))
 
 

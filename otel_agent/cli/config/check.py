@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ from otel_agent import InvalidSetting
 from otel_agent.cli.config.printing import WRONG, file_argument, out
 from otel_agent.config import VARIABLES
 from otel_agent.config.current import find, with_environment
-from otel_agent.config.file import load
-from otel_agent.config.problems import InvalidFile, Problem
+from otel_agent.config.file import load_prompts
+from otel_agent.config.problems import Problem
 from otel_agent.config.values import Config
-from otel_agent.prompts import Registry
-from otel_agent.stores.prompt_lock import read_lock
-from otel_agent.stores.sources import Sources, sources_of
+from otel_agent.prompts import Override, Registry
+from otel_agent.stores.override import OverrideFile
+from otel_agent.stores.sources import Sources, forced_releases, sources_of, variable_of
+from otel_agent.stores.survey import Survey, changed_texts, survey
 from otel_agent.views.text import plural
 
 __all__ = ["check"]
@@ -33,8 +36,9 @@ NO_TEXT = "it has no text in the folder or the file; unless code has it, a run t
 def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     """Find everything that is wrong, at once: in the file, with line and column, in the environment, in the prompts.
 
-    FILE is the file to check in place of the one that is found. A version that is released and has no text anywhere
-    is a note, for the text may come from code.
+    That is all that configure() would refuse. FILE is the file to check in place of the one that is found. A version
+    that is released and has no text anywhere is a note, for the text may come from code; so is what the override file
+    releases in place of the file.
     """
     report = _Report(file)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(map(out, report.lines())))
@@ -52,25 +56,34 @@ class _Report:
         self.notes: list[str] = []
         try:
             self.file = file if file is not None else find()
-            config = Config(said=frozenset()) if self.file is None else load(self.file)
-        except InvalidFile as wrong:
-            self.problems = wrong.problems
-            config = None
+            config, wrong = (Config(said=frozenset()), None) if self.file is None else load_prompts(self.file)
+            self.problems = () if wrong is None else wrong.problems
         except InvalidSetting as wrong:
-            self.errors.append(str(wrong))
+            self._error(wrong)
             config = None
-        wrong_variables = list(_wrong_variables())
-        self.errors += [each for each in wrong_variables if each not in self.errors]
-        if config is not None and not self.errors:
-            self._prompts(with_environment(config))
+        for mistake in _wrong_variables():
+            self._error(mistake)
+        if config is not None:
+            self._prompts(with_environment(config, report=self._error))
+
+    def _error(self, wrong: InvalidSetting) -> None:
+        if str(wrong) not in self.errors:
+            self.errors.append(str(wrong))
 
     def _prompts(self, config: Config) -> None:
         try:
             sources = sources_of(config)
-            registry = sources.registry()
-            self.notes += [*_without_text(config, registry), *_unrecorded(sources, registry)]
+        except InvalidSetting as wrong:  # no OpenFeature: everything else can be checked
+            self._error(wrong)
+            sources = sources_of(replace(config, prompts=replace(config.prompts, source="configuration")))
+        found = survey(sources)
+        for mistake in (*found.problems, *changed_texts(found), *_wrong_choices(sources, found.registry)):
+            self._error(mistake)
+        self.notes += [*_without_text(config, found.registry), *_unrecorded(sources, found)]
+        try:
+            self.notes += _overridden(sources, found.registry)
         except InvalidSetting as wrong:
-            self.errors.append(str(wrong))
+            self._error(wrong)
 
     def lines(self) -> Iterator[str]:
         name = str(self.file) if self.file is not None else "no otel-agent.yaml"
@@ -90,12 +103,35 @@ class _Report:
         }
 
 
-def _wrong_variables() -> Iterator[str]:
+def _wrong_variables() -> Iterator[InvalidSetting]:
     for setting in VARIABLES:
         try:
             setting.get()
         except InvalidSetting as wrong:
-            yield str(wrong)
+            yield wrong
+
+
+def _wrong_choices(sources: Sources, registry: Registry) -> Iterator[InvalidSetting]:
+    """Gives what is wrong with OTEL_AGENT_PROMPT_SUPPORT and the like; a prompt without any text may be in code."""
+    in_code = {variable_of(name) for name in sources.releases if name not in registry.names}
+    for variable, value in os.environ.items():
+        try:
+            if variable not in in_code:
+                forced_releases({variable: value}, registry)
+        except InvalidSetting as wrong:
+            yield wrong
+
+
+def _overridden(sources: Sources, registry: Registry) -> Iterator[str]:
+    override = Override() if sources.override is None else OverrideFile(sources.override).read()
+    for name, release in override.releases.items():
+        configured = sources.releases.get(name)
+        instead = f" in place of prompts.active = {configured.active}" if configured is not None else ""
+        undo = f"`otel-agent prompts reset {name}` takes that away"
+        yield f"{sources.override} releases {release.active}{instead}; {undo}"
+        for ref in (release.active, release.candidate):
+            if ref is not None and ref not in registry:
+                yield f"{sources.override}: {ref}: {NO_TEXT}"
 
 
 def _without_text(config: Config, registry: Registry) -> Iterator[str]:
@@ -107,8 +143,7 @@ def _without_text(config: Config, registry: Registry) -> Iterator[str]:
                 yield f"prompts.{key} = {ref}: {NO_TEXT}"
 
 
-def _unrecorded(sources: Sources, registry: Registry) -> Iterator[str]:
-    lock = None if sources.lock is None else read_lock(sources.lock)
-    if lock is not None:
-        for prompt in lock.missing(registry):
+def _unrecorded(sources: Sources, found: Survey) -> Iterator[str]:
+    if found.lock is not None:
+        for prompt in found.lock.missing(found.registry):
             yield f"{prompt.name}:{prompt.version} is not in {sources.lock}; record it: otel-agent prompts lock"

@@ -12,10 +12,12 @@ import click
 from otel_agent import InvalidSetting
 from otel_agent.checks import is_list
 from otel_agent.cli.config.printing import WRONG, file_argument, out
-from otel_agent.config.current import find
-from otel_agent.config.file import read_file
+from otel_agent.cli.config.released import released_rows
+from otel_agent.config.current import find, with_environment
+from otel_agent.config.file import load_prompts, read_file
 from otel_agent.config.origins import Row, rows
 from otel_agent.config.problems import InvalidFile
+from otel_agent.config.values import Config
 
 __all__ = ["show"]
 
@@ -28,12 +30,13 @@ __all__ = ["show"]
 def show(context: click.Context, file: Path | None, as_json: bool, everything: bool) -> None:
     """Show each value that holds here, and whether the environment, the file or the default says so.
 
-    Secrets and the texts of prompts are hidden. FILE is the file to read in place of the one that is found.
+    What `otel-agent prompts` has released stands in the override file, and is shown with the source `override`. Secrets
+    and the texts of prompts are hidden. FILE is the file to read in place of the one that is found.
     """
     try:
         found = file if file is not None else find()
         values: Mapping[str, Any] = {} if found is None else _values(found)
-        shown = list(rows(values))
+        shown = _with_released(list(rows(values)), found)
     except InvalidSetting as wrong:
         click.echo(out(str(wrong)), err=True)
         context.exit(WRONG)
@@ -42,6 +45,12 @@ def show(context: click.Context, file: Path | None, as_json: bool, everything: b
         return
     click.echo(out(f"file: {found or 'none; every setting has its default, or is in the environment'}"))
     _print([row for row in shown if everything or row.value not in (None, []) or row.hidden])
+
+
+def _with_released(shown: list[Row], file: Path | None) -> list[Row]:
+    config = Config(said=frozenset()) if file is None else load_prompts(file)[0]
+    last = max(number for number, row in enumerate(shown) if row.name.startswith("prompts."))
+    return [*shown[: last + 1], *released_rows(with_environment(config)), *shown[last + 1 :]]
 
 
 def _values(file: Path) -> Mapping[str, Any]:

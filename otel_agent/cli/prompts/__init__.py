@@ -15,6 +15,7 @@ from otel_agent.cli.prompts.history import history
 from otel_agent.cli.prompts.list import list_
 from otel_agent.cli.prompts.lock import lock
 from otel_agent.cli.prompts.options import EXITS
+from otel_agent.cli.prompts.reset import reset
 from otel_agent.cli.prompts.rollback import rollback
 from otel_agent.cli.prompts.show import show
 
@@ -30,5 +31,5 @@ def prompts() -> None:
     """
 
 
-for _command in (list_, show, diff, lock, activate, canary, rollback, history):
+for _command in (list_, show, diff, lock, activate, canary, rollback, reset, history):
     prompts.add_command(_command)
