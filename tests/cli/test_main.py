@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,9 +103,89 @@ def test_a_reader_that_left_is_no_traceback(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stdout.close()
         err = process.stderr.read()
-        assert process.wait(60) == 1
+        assert process.wait(60) == 141
     assert "Traceback" not in err
     assert "BrokenPipe" not in err
+
+
+UNBUFFERED = pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+ACTIVATE = ["otel-agent", "prompts", "activate", "support:v14", "--who", "anna"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project with two versions of one prompt."""
+    texts = 'texts: {support: {v13: "Answer.", v14: "Answer well."}}'
+    (tmp_path / "otel-agent.yaml").write_text(f'prompts: {{active: "support:v13", {texts}}}\n')
+    return tmp_path
+
+
+def told_to(stdout: int, command: list[str], folder: Path, unbuffered: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command that prints to an open file, which is closed then."""
+    env = environment(folder, PYTHONUNBUFFERED=unbuffered)
+    try:
+        return subprocess.run(
+            command, cwd=folder, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    finally:
+        os.close(stdout)
+
+
+@UNBUFFERED
+@pytest.mark.parametrize(
+    "command", [ACTIVATE, ["otel-agent", "--help"], ["otel-agent", "prompts", "show", "support:v13", "--text"]]
+)
+def test_a_pipe_that_closed_is_141_and_not_the_code_of_a_refusal(
+    command: list[str], unbuffered: str, project: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = told_to(writer, command, project, unbuffered)
+    assert (done.returncode, done.stderr) == (141, "")
+    assert (project / "otel-agent.override.json").exists() == (command == ACTIVATE), "what was to change has changed"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@UNBUFFERED
+@pytest.mark.parametrize("command", [ACTIVATE, ["otel-agent", "--help"], ["otel-agent", "config", "show", "--json"]])
+def test_output_that_cannot_be_written_is_one_line_and_74(command: list[str], unbuffered: str, project: Path) -> None:
+    done = told_to(os.open("/dev/full", os.O_WRONLY), command, project, unbuffered)
+    assert (done.returncode, done.stderr) == (
+        74,
+        "otel-agent: the output cannot be written: No space left on device; what was changed stays so\n",
+    )
+    assert (project / "otel-agent.override.json").exists() == (command == ACTIVATE), "what was to change has changed"
+
+
+def test_another_failure_of_the_system_is_not_taken_for_one_of_the_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(completion.completion, "callback", failing)
+    with pytest.raises(OSError, match="No space left"):
+        main(["completion", "bash"])
+    assert "cannot be written" not in capsys.readouterr().err
+
+
+INTERRUPTED_IMPORT = """
+import sys
+from otel_agent.cli import main
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "otel_agent.cli.app":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+sys.exit(main(["--version"]))
+"""
+
+
+def test_an_interrupt_while_the_commands_load_is_130(tmp_path: Path) -> None:
+    done = run([sys.executable, "-c", INTERRUPTED_IMPORT], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_the_module_of_the_demo_knows_the_scenarios_without_the_client() -> None:

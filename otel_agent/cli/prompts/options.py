@@ -16,7 +16,10 @@ __all__ = ["EXITS", "Command", "force_option", "reads", "who_or_user", "writes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EXITS = "Exit codes: 0 done, or so already; 1 refused, and nothing changed; 2 wrong usage; 130 interrupted."
+EXITS = (
+    "Exit codes: 0 done, or so already; 1 refused, and nothing changed; 2 wrong usage; 130 interrupted; 74 the output "
+    "could not be written, or 141 its reader left: a change was made all the same."
+)
 REFUSED = 1
 
 
