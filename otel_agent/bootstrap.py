@@ -49,6 +49,7 @@ MOST_DEPTH = 16
 class _State:
     lock = threading.Lock()
     configured = False
+    asked: Mapping[str, object] = {}
     view: TerminalView | None = None
     recorder: Recorder | None = None
 
@@ -69,7 +70,7 @@ def configure(
     config: str | Path | Config | None = None,
     history: str | Path | bool | None = None,
 ) -> None:
-    """Sets up this process; a second call changes nothing.
+    """Sets up this process; a second call changes nothing, and a warning says so where it asks for something else.
 
     Not needed where OpenTelemetry is set up already. Everything is optional, and an argument wins over
     the environment.
@@ -102,8 +103,23 @@ def configure(
     from otel_agent.config import current as configured  # its values take 5 ms to load
 
     given = configured.checked("configure.config", config)
+    asked = {
+        "service_name": service_name,
+        "endpoint": endpoint,
+        "protocol": protocol,
+        "headers": headers,
+        "console": console,
+        "threads": threads,
+        "mode": mode,
+        "prices": prices,
+        "fallback_price": fallback_price,
+        "prompts": registered or None,
+        "config": given,
+        "history": place,
+    }
     with _State.lock:
         if _State.configured:
+            _tell_what_is_left_aside(asked)
             return
         found = configured.current(given, field="configure.config")
         book = _book(found, prices, fallback_price)
@@ -120,7 +136,15 @@ def configure(
         _carry_and_show(installed.backend)
         _record()
         watch_exit(end_open_runs, current_pipeline())
+        _State.asked = asked
         _State.configured = True
+
+
+def _tell_what_is_left_aside(asked: Mapping[str, object]) -> None:
+    """Warns of a second call that asks for something else; names alone, for a header is a secret."""
+    other = [name for name, value in asked.items() if value is not None and value != _State.asked.get(name)]
+    if other:
+        warn_once("configure", "configure() was called before: this call's %s changes nothing", ", ".join(other))
 
 
 def _book(found: Config, prices: Mapping[str, Price] | None, fallback_price: Price | None) -> PriceBook:

@@ -80,6 +80,16 @@ def test_called_twice_it_changes_nothing() -> None:
     _, err = run("configure(mode='observe')\nconfigure(mode='enforce', console=False)\n" + ONE_RUN)
     assert err.count("bot · ") == 1
     assert "observe" in err
+    assert err.count("configure() was called before: this call's console, mode changes nothing") == 1
+
+
+def test_called_twice_for_the_same_it_says_nothing() -> None:
+    same = "configure('support', console=False, headers={'x-team': 'a'}, prompts=[Prompt('support', 'v1', 'Hi.')])\n"
+    assert run(f"from otel_agent import Prompt\n{same}{same}configure()\nconfigure('support')") == ("", "")
+    _, err = run(
+        f"from otel_agent import Prompt\n{same}configure('sales', headers={{'x-key': 'secret'}})\nconfigure('b')"
+    )
+    assert err == "configure() was called before: this call's service_name, headers changes nothing\n"
 
 
 def test_prices_are_ones_own_or_the_fallback() -> None:

@@ -74,11 +74,11 @@ def activate(release: Release | None, ref: str, author: Author) -> Changed:
     if release is None:
         new = Release(name=parse_ref("activate", ref).name, active=ref)
     elif _same(ref, release.active):
-        new = replace(release, active=ref, canary=None)
+        new = replace(release, canary=None)
     else:
         new = replace(release, active=ref, rollback=release.active, canary=None)
     return _changed(
-        release, new, author, what="activated", before=None if release is None else release.active, after=ref
+        release, new, author, what="activated", before=None if release is None else release.active, after=new.active
     )
 
 

@@ -21,6 +21,7 @@ GUARD = "You are a production agent. You must follow tool policies and budgets.\
 LONGEST_TEXT = 10_000_000
 SHORT_HASH = 12
 
+_MARKS = ("start", "end")
 _PLACEHOLDER = re.compile(r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}")
 
 
@@ -149,9 +150,14 @@ def build_system_prompt(
         InvalidSetting: an argument is none of these; with variables, one is missing or unknown.
     """
     checks.instance_of("build_system_prompt.prompt", prompt, Prompt, "a Prompt")
-    if mark is not None:
-        checks.choice("build_system_prompt.mark", mark, ("start", "end"))
+    _check_mark(mark)
     whole = prompt.text if variables is None else prompt.render(variables)
     line, text = f"[prompt_id={prompt.id}]", whole.strip(" \t\r\n")
     body = {"start": f"{line}\n{text}", "end": f"{text}\n{line}", None: text}[mark]
     return f"{GUARD}\n\n{body}"
+
+
+def _check_mark(mark: object) -> None:
+    if not isinstance(mark, str | None) or mark not in (*_MARKS, None):
+        allowed = f"one of {', '.join(_MARKS)}, or None{checks.nearest(mark, _MARKS)}"
+        raise InvalidSetting(field="build_system_prompt.mark", value=mark, allowed=allowed)

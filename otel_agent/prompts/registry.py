@@ -44,6 +44,8 @@ def parse_ref(field: str, value: object) -> Ref:
     parts = value.split(":") if isinstance(value, str) else []
     if len(parts) not in (2, 3) or (len(parts) == 3 and not _HASH.fullmatch(parts[2])):
         raise InvalidSetting(field=field, value=value, allowed=_SHAPE)
+    if not all(parts):
+        raise InvalidSetting(field=field, value=value, allowed=_SHAPE)
     for part in parts[:2]:
         checks.text(field, part)
     return Ref(*parts)

@@ -57,8 +57,11 @@ def prompt(field: str, value: object) -> Prompt | str | None:
     """Checks a `Prompt`, or a name; whether one is registered under it is asked when a run opens."""
     if value is None or isinstance(value, Prompt):
         return value
+    if isinstance(value, str) and ":" in value:
+        allowed = f"a name such as {value.partition(':')[0] or 'support'}; a Prompt(...) pins a version"
+        raise InvalidSetting(field=field, value=value, allowed=allowed)
     if isinstance(value, str):
-        return checks.text(field, value, without=":")
+        return checks.text(field, value)
     raise InvalidSetting(field=field, value=value, allowed="a Prompt, the name of a registered one, or None")
 
 

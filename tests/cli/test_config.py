@@ -41,6 +41,11 @@ def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, dict
     return {row["name"]: row for row in document["settings"]}
 
 
+def test_the_list_of_commands_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--help"]) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
 def test_show_names_each_value_and_where_it_comes_from(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,6 +167,11 @@ class TestShow:
         )
         assert (done.returncode, done.stdout) == (0, "\x1b[31m ü \n".encode())
 
+    def test_the_text_alone_is_no_document(self, cli: Run) -> None:
+        code, out, err = cli("show", "v14", "--text", "--json")
+        assert (code, out) == (2, "")
+        assert "--json has it under `text`" in err
+
     def test_a_text_cannot_speak_to_the_terminal(self, cli: Run, folder: Path) -> None:
         (folder / "prompts" / "support" / "v14.md").write_text("\x1b[31m red\n")
         assert "\x1b" not in cli("show", "v14").out
@@ -234,7 +239,24 @@ class TestLock:
 
     def test_check_is_content_where_all_is_recorded(self, cli: Run) -> None:
         cli("lock")
-        assert cli("lock", "--check").code == 0
+        assert cli("lock", "--check")[::2] == (0, "")
+
+    def test_check_wants_the_texts_of_what_is_released(self, cli: Run, folder: Path) -> None:
+        cli("lock")
+        (folder / "prompts" / "support" / "v14.md").unlink()
+        code, _, err = cli("lock", "--check")
+        assert (code, err) == (0, "note: support:v14 is in prompts.lock and has no text here\n")
+        (folder / "prompts" / "support" / "v12.md").unlink()
+        code, _, err = cli("lock", "--check")
+        assert code == 1
+        assert "support:v12 is in prompts.lock and has no text here: it is released as rollback" in err
+
+    def test_check_of_a_folder_that_moved_away(self, cli: Run, folder: Path) -> None:
+        cli("lock")
+        (folder / "prompts").rename(folder / "texts")
+        code, out, err = cli("lock", "--check", "--json")
+        assert (code, json.loads(out)["without_text"]) == (1, ["support:v12", "support:v13", "support:v14"])
+        assert "support:v13 is in prompts.lock and has no text here: it is released as active" in err
 
     def test_a_changed_text_is_refused_with_the_command_that_shows_it(self, cli: Run, folder: Path) -> None:
         cli("lock")
@@ -293,10 +315,64 @@ class TestActivate:
         assert "is not the one that prompts.lock records" in err
         assert released(folder) is None
 
-    def test_a_prompt_that_only_the_application_knows_is_let_through_with_a_note(self, cli: Run) -> None:
+    def test_a_prompt_that_only_the_application_knows_goes_out_by_force_with_a_note(self, cli: Run) -> None:
         code, _, err = cli("activate", "sales:v2")
+        assert code == 1
+        assert "where the application has the text in its code, --force is the way" in err
+        code, _, err = cli("activate", "sales:v2", "--force", "--why", "it is in the code")
         assert code == 0
         assert "no text of sales can be seen from here" in err
+        assert cli("activate", "sales:v2").code == 0, "what is released already is known"
+
+    @pytest.mark.parametrize("command", [("activate",), ("canary", "--percent", "5")], ids=" ".join)
+    @pytest.mark.parametrize(("typed", "meant"), [("suport:v12", "support:v12"), ("support:v99", "support:v")])
+    @pytest.mark.parametrize("texts", [True, False], ids=["texts here", "texts in code"])
+    def test_what_is_mistyped_is_refused_with_the_nearest_right_one(
+        self, command: tuple[str, ...], typed: str, meant: str, texts: bool, cli: Run, folder: Path
+    ) -> None:
+        if not texts:
+            shutil.rmtree(folder / "prompts")
+        before = tree(folder)
+        code, out, err = cli(*command, typed)
+        assert (code, out) == (1, "")
+        assert f"did you mean {meant}" in err
+        assert tree(folder) == before
+
+    @pytest.mark.parametrize("known", ["support:v12", "support:v13", "sales:v1"])
+    def test_without_a_text_here_what_a_file_names_is_known(self, known: str, cli: Run, folder: Path) -> None:
+        second_prompt(folder)
+        cli("lock")
+        shutil.rmtree(folder / "prompts")
+        assert cli("activate", known).code == 0
+
+    @pytest.mark.parametrize("command", [("activate",), ("canary", "--percent", "5")], ids=" ".join)
+    def test_while_another_text_keeps_every_process_from_loading_nothing_goes_out(
+        self, command: tuple[str, ...], cli: Run, folder: Path
+    ) -> None:
+        second_prompt(folder)
+        cli("lock")
+        (folder / "prompts" / "sales" / "v1.md").write_text("Sell more.\n")
+        before = tree(folder)
+        code, out, err = cli(*command, "support:v14")
+        assert (code, out) == (1, "")
+        assert "the text of sales:v1 in prompts/sales/v1.md is not the one that prompts.lock records" in err
+        assert "`otel-agent prompts diff sales:v1`" in err
+        assert tree(folder) == before
+        assert cli(*command, "support:v14", "--force", "--why", "sales is mended next").code == 0
+
+    def test_the_active_version_with_its_hash_is_no_change(self, cli: Run, folder: Path) -> None:
+        code, out, _ = cli("activate", V13.id)
+        assert (code, out) == (0, "support: nothing to change, support:v13 is active and no canary runs\n")
+        assert released(folder) is None
+
+    def test_of_the_active_version_says_that_the_canary_is_all_that_ends(self, cli: Run) -> None:
+        cli("canary", "v14", "--percent", "10")
+        said = "support:v13 was active already; what this changes is the canary support:v14, which "
+        assert f"{said}would end" in cli("activate", V13.id, "--dry-run").err
+        code, out, err = cli("activate", V13.id)
+        assert code == 0
+        assert "canary    none         (was support:v14, 10 % of the conversations)" in out
+        assert f"{said}has ended" in err
 
     def test_a_version_that_is_not_recorded_is_noted_where_there_is_a_lock(self, cli: Run, folder: Path) -> None:
         cli("lock")
@@ -310,7 +386,20 @@ class TestActivate:
 
 class TestCanary:
     def test_begins_grows_and_ends(self, cli: Run, folder: Path) -> None:
-        options = ["--by", "user", "--tenant", "acme", "--tenant", "b", "--environment", "prod", "--salt", "s"]
+        options = [
+            "--by",
+            "user",
+            "--tenant",
+            "acme",
+            "--tenant",
+            "acme",
+            "--tenant",
+            "b",
+            "--environment",
+            "prod",
+            "--salt",
+            "s",
+        ]
         assert cli("canary", "support:v14", "--percent", "10", *options).code == 0
         first = released(folder)
         assert first == Release(
@@ -362,7 +451,7 @@ class TestCanary:
         assert "another version than the active support:v13" in err
 
     def test_without_anything_active_is_refused(self, cli: Run) -> None:
-        code, _, err = cli("canary", "sales:v2", "--percent", "5")
+        code, _, err = cli("canary", "sales:v2", "--percent", "5", "--force", "--why", "it is in the code")
         assert code == 1
         assert "otel-agent prompts activate sales:VERSION" in err
 
@@ -396,8 +485,18 @@ class TestRollback:
     def test_typed_twice_changes_nothing_more(self, cli: Run, folder: Path) -> None:
         cli("rollback")
         before = tree(folder)
-        assert cli("rollback").code == 0
+        code, out, err = cli("rollback")
+        assert (code, out) == (0, "support: nothing to change, support:v12 is active and no canary runs\n")
+        assert err == (
+            "note: to go to another version name it, `otel-agent prompts rollback VERSION`: support:v13, support:v14\n"
+        )
         assert tree(folder) == before
+
+    def test_of_a_version_alone_where_there_are_several_prompts_says_so(self, cli: Run, folder: Path) -> None:
+        second_prompt(folder)
+        code, _, err = cli("rollback", "v12")
+        assert code == 2
+        assert "'v12' is no version, such as support:v13: there are several prompts, so say support:v12" in err
 
     def test_of_one_of_several_needs_its_name(self, cli: Run, folder: Path) -> None:
         second_prompt(folder)
@@ -433,7 +532,18 @@ class TestRollback:
     def test_works_while_another_text_is_in_disorder(self, cli: Run, folder: Path) -> None:
         cli("lock")
         (folder / "prompts" / "support" / "v14.md").write_text("Other.\n")
-        assert cli("rollback", "support:v12").code == 0
+        code, _, err = cli("rollback", "support:v12")
+        assert (code, err) == (0, "")
+
+    @pytest.mark.parametrize("target", [(), ("support:v12",)], ids=["", "named"])
+    def test_to_a_text_that_is_not_the_recorded_one_goes_there_and_says_so(
+        self, target: tuple[str, ...], cli: Run, folder: Path
+    ) -> None:
+        cli("lock")
+        (folder / "prompts" / "support" / "v12.md").write_text("Other.\n")
+        code, _, err = cli("rollback", *target)
+        assert code == 0
+        assert "note: the text of support:v12 in prompts/support/v12.md is not the one that prompts.lock records" in err
 
     @pytest.mark.parametrize(
         ("disorder", "told"),

@@ -49,6 +49,7 @@ class TestActivate:
     def test_what_is_active_already_keeps_its_way_back(self) -> None:
         assert activate(V13, v(13), ANNA) == Changed(V13, None)
         assert activate(TRIED, v(13), ANNA).release == V13
+        assert activate(V13, f"{v(13)}:50af3e26c3af", ANNA) == Changed(V13, None)
 
     def test_a_first_version_has_no_way_back(self) -> None:
         new, change = activate(None, v(1), ANNA)

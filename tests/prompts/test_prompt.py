@@ -68,6 +68,11 @@ def test_the_system_prompts_of_two_versions_share_their_start_where_the_id_comes
     assert first.rpartition("\n")[0] == second.rpartition("\n")[0]
 
 
+def test_a_wrong_mark_is_told_all_that_are_right() -> None:
+    with pytest.raises(InvalidSetting, match=r"must be one of start, end, or None \(did you mean end\?\)"):
+        build_system_prompt(V12, mark="ennd")  # type: ignore[arg-type]
+
+
 def test_a_wrong_mark_or_no_prompt_is_refused() -> None:
     for arguments in ((V12, "middle"), (V12, ""), ("text", "start"), (None, None)):
         with pytest.raises(InvalidSetting, match=r"build_system_prompt\.(mark|prompt)"):

@@ -48,7 +48,8 @@ def test_the_hash_must_be_that_of_the_text() -> None:
         ("support", r"`name:version`"),
         ("support:v13:xyz", r"first 12 hex digits"),
         ("a:b:c:d", r"`name:version`"),
-        (":v1", r"prompt = ''"),
+        ("support:", r"prompt = 'support:': must be `name:version`"),
+        (":v1", r"prompt = ':v1': must be `name:version`"),
         (5, r"`name:version`"),
     ],
 )

@@ -103,6 +103,9 @@ def test_a_run_in_flight_keeps_its_prompt(releases: Releases, kept: Capture) -> 
 
 
 def test_a_name_that_is_not_known_opens_nothing(releases: Releases, kept: Capture) -> None:
+    wrong = r"'support:v12': must be a name such as support; a Prompt\(...\) pins a version"
+    with pytest.raises(InvalidSetting, match=wrong), agent_run(prompt="support:v12"):
+        pass
     with pytest.raises(InvalidSetting, match=r"agent_run\.prompt = 'suport'"), agent_run(prompt="suport"):
         pass
     assert current_run() is None

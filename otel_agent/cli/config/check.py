@@ -29,7 +29,10 @@ __all__ = ["check"]
 NO_TEXT = "it has no text in the folder or the file; unless code has it, a run that asks for it is refused"
 
 
-@click.command(epilog="Exit codes: 0 nothing is wrong, there may be notes; 1 there are errors; 2 wrong usage.")
+@click.command(
+    short_help="Find everything that is wrong, at once.",
+    epilog="Exit codes: 0 nothing is wrong, there may be notes; 1 there are errors; 2 wrong usage.",
+)
 @file_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context

@@ -12,8 +12,9 @@ __all__ = ["schema"]
 
 
 @click.command(
+    short_help="Print the JSON Schema of the file.",
     epilog="In the file, for editors with the YAML language server:  "
-    "# yaml-language-server: $schema=otel-agent.schema.json"
+    "# yaml-language-server: $schema=otel-agent.schema.json",
 )
 def schema() -> None:
     """Print the JSON Schema of otel-agent.yaml, for an editor to check and complete it."""

@@ -22,7 +22,10 @@ from otel_agent.config.values import Config
 __all__ = ["show"]
 
 
-@click.command(epilog="Exit codes: 0 shown; 1 the file or a variable is wrong; 2 wrong usage.")
+@click.command(
+    short_help="Show what holds here, and who says so.",
+    epilog="Exit codes: 0 shown; 1 the file or a variable is wrong; 2 wrong usage.",
+)
 @file_argument
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--all", "everything", is_flag=True, help="Also show what has its default because nobody says anything.")

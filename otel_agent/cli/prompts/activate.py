@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from otel_agent.cli.prompts.book import read_book
-from otel_agent.cli.prompts.changing import Asked, make
+from otel_agent.cli.prompts.changing import Asked, Done, make
 from otel_agent.cli.prompts.gates import pass_gates
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
+from otel_agent.cli.prompts.printing import note
 from otel_agent.cli.prompts.targets import VERSION, version_of
 from otel_agent.prompts import changes
 
@@ -37,9 +38,18 @@ def activate(
     book = read_book(config)
     ref = version_of(book, version)
     pass_gates(book, ref, force=force, why=why)
-    make(
+    done = make(
         book,
         ref.name,
         lambda release, author: changes.activate(release, str(ref), author),
         Asked(who=who, why=why, dry_run=dry_run, as_json=as_json),
     )
+    _tell_of_the_canary(done, dry_run=dry_run)
+
+
+def _tell_of_the_canary(done: Done, *, dry_run: bool) -> None:
+    """Says that the end of a canary is all that came of it, which somebody may not have meant."""
+    before = done.before
+    if before is not None and before.candidate is not None and done.after.active == before.active:
+        ended = "would end" if dry_run else "has ended"
+        note(f"{before.active} was active already; what this changes is the canary {before.candidate}, which {ended}")

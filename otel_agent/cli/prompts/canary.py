@@ -73,8 +73,8 @@ def canary(
         percent=percent,
         by=by,
         salt=salt,
-        tenants=tuple(tenants) or None,
-        environments=tuple(environments) or None,
+        tenants=tuple(dict.fromkeys(tenants)) or None,
+        environments=tuple(dict.fromkeys(environments)) or None,
     )
     if float(percent):
         pass_gates(book, ref, force=force, why=why)

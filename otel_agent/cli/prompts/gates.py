@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from otel_agent import checks
 from otel_agent.cli.prompts.book import Book, shown
 from otel_agent.cli.prompts.printing import complain, note
 from otel_agent.prompts import Ref
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["GATES", "Gate", "has_a_text", "is_as_recorded", "pass_gates"]
+__all__ = ["GATES", "Gate", "has_a_text", "is_as_recorded", "is_known", "pass_gates", "texts_are_as_recorded"]
 
 Gate = Callable[[Book, Ref], Iterator[str]]
 
@@ -28,17 +29,37 @@ def has_a_text(book: Book, ref: Ref) -> Iterator[str]:
             yield str(wrong)
 
 
-def is_as_recorded(book: Book, ref: Ref) -> Iterator[str]:
-    """Wants the text to be the one that the lock records, for a process that starts would refuse another."""
-    text = book.texts.get(f"{ref.name}:{ref.version}")
-    if text is not None and book.lock_state(text.prompt) == "changed":
+def is_known(book: Book, ref: Ref) -> Iterator[str]:
+    """Wants a version to be named somewhere where no text of its prompt can be seen from here: it may be mistyped."""
+    if ref.name in book.registry.names:
+        return
+    named = {row.ref for row in book.rows()} | set(book.lock.entries if book.lock is not None else ())
+    if f"{ref.name}:{ref.version}" not in named:
         yield (
-            f"the text of {ref.name}:{ref.version} is not the one that {shown(book.lock_file)} records; "
-            f"see `otel-agent prompts diff {ref.name}:{ref.version}`"
+            f"nothing here has or names {ref.name}:{ref.version}: no text, no release, no line of "
+            f"{shown(book.lock_file)}{checks.nearest(f'{ref.name}:{ref.version}', named)}; where the application has "
+            "the text in its code, --force is the way"
         )
 
 
-GATES: tuple[Gate, ...] = (has_a_text, is_as_recorded)
+def is_as_recorded(book: Book, ref: Ref) -> Iterator[str]:
+    """Wants the text of a version to be the one that the lock records."""
+    text = book.texts.get(f"{ref.name}:{ref.version}")
+    if text is not None and book.lock_state(text.prompt) == "changed":
+        name = f"{ref.name}:{ref.version}"
+        yield (
+            f"the text of {name} in {shown(text.place)} is not the one that {shown(book.lock_file)} records; "
+            f"see `otel-agent prompts diff {name}`"
+        )
+
+
+def texts_are_as_recorded(book: Book, _: Ref) -> Iterator[str]:
+    """Wants every text to be so: a process that starts refuses all of them for the sake of one."""
+    for text in book.texts.values():
+        yield from is_as_recorded(book, Ref(text.prompt.name, text.prompt.version))
+
+
+GATES: tuple[Gate, ...] = (has_a_text, is_known, texts_are_as_recorded)
 
 
 def pass_gates(book: Book, ref: Ref, *, gates: tuple[Gate, ...] = GATES, force: bool, why: str | None) -> None:

@@ -9,14 +9,16 @@ import click
 from otel_agent import InvalidSetting
 from otel_agent.cli.prompts.book import Book, read_what_can_be, shown
 from otel_agent.cli.prompts.changing import Asked, Done, make
-from otel_agent.cli.prompts.gates import has_a_text, pass_gates
+from otel_agent.cli.prompts.gates import has_a_text, is_as_recorded, pass_gates
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
 from otel_agent.cli.prompts.printing import note, warn
 from otel_agent.cli.prompts.targets import Target, name_of, the_name, version_of
-from otel_agent.prompts import Ref, Release, changes
+from otel_agent.prompts import Ref, Release, changes, parse_ref
 from otel_agent.prompts.changes import Author, Changed
 
 __all__ = ["rollback"]
+
+MOST = 6  # of the versions that are named
 
 
 @click.command(cls=Command, short_help="Take a version back: new runs get the one before.")
@@ -57,7 +59,11 @@ def rollback(
         return changes.roll_back(release, None if ref is None else str(ref), author)
 
     done = make(book, name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, mend=force))
-    if ref is None:
+    for contradiction in is_as_recorded(book, parse_ref("rollback", done.after.active)):
+        note(contradiction)
+    if done.changed.change is None:
+        _tell_where_to(book, done.after)
+    elif ref is None:
         _tell_of_the_canary(done)
 
 
@@ -68,6 +74,14 @@ def _meant(book: Book, target: str | None, *, any_name: bool) -> tuple[str, Ref 
         return name_of(book, target), None
     ref = version_of(book, target)
     return ref.name if any_name else name_of(book, ref.name), ref
+
+
+def _tell_where_to(book: Book, release: Release) -> None:
+    """Names the versions that one can go to, where the rollback led nowhere."""
+    others = [row for row in book.rows() if row.name == release.name and row.text is not None and not row.active]
+    if others:
+        refs = ", ".join(row.ref for row in others[-MOST:])
+        note(f"to go to another version name it, `otel-agent prompts rollback VERSION`: {refs}")
 
 
 def _tell_of_the_canary(done: Done) -> None:

@@ -24,6 +24,8 @@ __all__ = ["found_text", "show"]
 @reads
 def show(version: str, text_only: bool, config: Path | None, as_json: bool) -> None:
     """Show VERSION: what it is released as, its id, and its text. A prompt's name alone is its active version."""
+    if text_only and as_json:
+        raise click.UsageError("--text prints the text alone, and --json has it under `text`: say one of them")
     book = read_book(config)
     text = found_text(book, version)
     if text_only:

@@ -64,8 +64,15 @@ def version_of(book: Book, text: str) -> Ref:
     try:
         return parse_ref("version", text)
     except InvalidSetting:
-        hint = checks.nearest(text, (row.ref for row in book.rows()))
-        raise click.BadParameter(f"{text!r} is no version, such as support:v13{hint}") from None
+        raise click.BadParameter(f"{text!r} is no version, such as support:v13{_meant(book, text)}") from None
+
+
+def _meant(book: Book, text: str) -> str:
+    """Gives what a text that is no version may stand for, for the end of an error."""
+    of_several = [row.ref for row in book.rows() if row.version == text]
+    if of_several:
+        return f": there are several prompts, so say {' or '.join(of_several[:6])}"
+    return checks.nearest(text, (row.ref for row in book.rows()))
 
 
 def name_of(book: Book, text: str) -> str:
