@@ -99,6 +99,10 @@ class TestList:
         found = {row["version"]: row for row in cli("list", "--json").json["versions"]}
         assert (found["v14"]["canary_percent"], found["v14"]["released_by"]) == (0.5, "otel-agent.override.json")
         assert (found["v13"]["active"], found["v12"]["rollback"]) == (True, True)
+        cli("canary", "support:v14", "--percent", "10")
+        assert '"canary_percent": 10,' in cli("show", "support:v14", "--json").out
+        assert '"percent": 10,' in cli("list", "--json").out
+        cli("canary", "support:v14", "--percent", "0.5")
         assert re.search(r"v14 .* canary 0\.5 % +otel-agent\.override\.json", cli("list").out)
 
     def test_as_json_has_whole_ids_files_and_releases(self, cli: Run, folder: Path) -> None:

@@ -17,6 +17,7 @@ from otel_agent.config.current import existing, find, with_environment
 from otel_agent.config.file import load_prompts
 from otel_agent.config.values import Config
 from otel_agent.prompts import Override, Prompt, Registry, Release, only_version, parse_ref, version_order
+from otel_agent.prompts.release import Percent
 from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock
 from otel_agent.stores.release_writer import OVERRIDE_FILE, ReleaseFiles
 from otel_agent.stores.sources import Sources, sources_of, variable_of
@@ -53,7 +54,7 @@ class Row(NamedTuple):
     lock: LockState | None
     active: bool
     rollback: bool
-    percent: float | None
+    percent: Percent | None
     source: str | None
 
     @property
@@ -64,7 +65,7 @@ class Row(NamedTuple):
     @property
     def released(self) -> str | None:
         """What it is released as, in words: active, rollback, a canary with its share, or several of them."""
-        canary = [] if self.percent is None else [f"canary {self.percent:g} %"]
+        canary = [] if self.percent is None else [f"canary {self.percent} %"]
         return ", ".join(["active"] * self.active + ["rollback"] * self.rollback + canary) or None
 
 
@@ -144,7 +145,7 @@ class Book:
             lock=None if text is None else self.lock_state(text.prompt),
             active=active,
             rollback=rollback,
-            percent=None if canary is None else canary.points / 100,
+            percent=None if canary is None else canary.percent,
             source=self.source(name) if active or rollback or tried else None,
         )
 
