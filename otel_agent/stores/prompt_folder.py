@@ -71,7 +71,8 @@ def _inside(folder: Path) -> list[os.DirEntry[str]]:
             found = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as failed:
         reason = failed.strerror or type(failed).__name__
-        raise InvalidSetting(field=str(folder), value=reason, allowed="a folder that can be read") from None
+        allowed = "a folder that can be read; prompts.folder, or OTEL_AGENT_PROMPTS_FOLDER, says where prompts are"
+        raise InvalidSetting(field=str(folder), value=reason, allowed=allowed) from None
     return sorted(found, key=lambda entry: entry.name)
 
 

@@ -364,6 +364,23 @@ class TestActivate:
         assert tree(folder) == before
         assert cli(*command, "support:v14", "--force", "--why", "sales is mended next").code == 0
 
+    @pytest.mark.parametrize("command", [("activate",), ("canary", "--percent", "5")], ids=" ".join)
+    def test_while_a_file_cannot_be_read_nothing_goes_out_but_by_force(
+        self, command: tuple[str, ...], cli: Run, folder: Path
+    ) -> None:
+        second_prompt(folder)
+        (folder / "prompts" / "sales" / "v1.md").write_text("")
+        before = tree(folder)
+        code, out, err = cli(*command, "support:v14")
+        assert (code, out) == (1, "")
+        assert f"{Path('prompts', 'sales', 'v1.md')}: Prompt.text = ''" in err
+        assert tree(folder) == before
+        code, _, err = cli(*command, "support:v14", "--force", "--why", "sales is mended next")
+        assert code == 0
+        assert "warning: " in err
+        (folder / "otel-agent.override.json").write_text("{")
+        assert cli(*command, "support:v14", "--force", "--why", "x").code == 1
+
     def test_the_active_version_with_its_hash_is_no_change(self, cli: Run, folder: Path) -> None:
         code, out, _ = cli("activate", V13.id)
         assert (code, out) == (0, "support: nothing to change, support:v13 is active and no canary runs\n")

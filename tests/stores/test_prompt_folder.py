@@ -123,7 +123,7 @@ def test_an_error_names_the_file(text: str, said: str) -> None:
 
 
 def test_a_file_and_a_folder_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InvalidSetting, match=r"nothing-here.*must be a folder that can be read"):
+    with pytest.raises(InvalidSetting, match=r"nothing-here.*must be a folder that can be read; prompts\.folder,"):
         read_prompt_folder(tmp_path / "nothing-here")
     (tmp_path / "support").mkdir()
     (tmp_path / "support" / "v1.md").write_bytes(b"\xff")

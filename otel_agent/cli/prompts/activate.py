@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from otel_agent.cli.prompts.book import read_book
 from otel_agent.cli.prompts.changing import Asked, Done, make
-from otel_agent.cli.prompts.gates import pass_gates
+from otel_agent.cli.prompts.gates import pass_gates, read_to_release
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
 from otel_agent.cli.prompts.printing import note
 from otel_agent.cli.prompts.targets import VERSION, version_of
@@ -35,7 +34,7 @@ def activate(
 
     What was active is what a rollback leads to from then on. A canary ends, whichever version it tries.
     """
-    book = read_book(config)
+    book = read_to_release(config, force=force)
     ref = version_of(book, version)
     pass_gates(book, ref, force=force, why=why)
     done = make(

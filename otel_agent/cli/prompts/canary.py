@@ -9,9 +9,9 @@ from typing import Any, Literal
 import click
 
 from otel_agent import InvalidSetting
-from otel_agent.cli.prompts.book import Book, read_book
+from otel_agent.cli.prompts.book import Book
 from otel_agent.cli.prompts.changing import Asked, make
-from otel_agent.cli.prompts.gates import pass_gates
+from otel_agent.cli.prompts.gates import pass_gates, read_to_release
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
 from otel_agent.cli.prompts.targets import VERSION, version_of
 from otel_agent.prompts import Canary, Ref, Release, changes
@@ -66,7 +66,7 @@ def canary(
     The rest get the active version, and so does a run that has no such id. While the version is the same, what is not
     said stays as it is, and a greater share keeps everybody who is in.
     """
-    book = read_book(config)
+    book = read_to_release(config, force=force)
     ref = _meant(book, version)
     trial = Trial(
         version=ref.version,

@@ -6,16 +6,26 @@ Decides that alone. A gate that is to be asked before `activate` and `canary` is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 
 from otel_agent import checks
-from otel_agent.cli.prompts.book import Book, shown
-from otel_agent.cli.prompts.printing import complain, note
+from otel_agent.cli.prompts.book import Book, read_book, read_what_can_be, shown
+from otel_agent.cli.prompts.printing import complain, note, warn
 from otel_agent.prompts import Ref
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["GATES", "Gate", "has_a_text", "is_as_recorded", "is_known", "pass_gates", "texts_are_as_recorded"]
+__all__ = [
+    "GATES",
+    "Gate",
+    "has_a_text",
+    "is_as_recorded",
+    "is_known",
+    "pass_gates",
+    "read_to_release",
+    "texts_are_as_recorded",
+]
 
 Gate = Callable[[Book, Ref], Iterator[str]]
 
@@ -60,6 +70,22 @@ def texts_are_as_recorded(book: Book, _: Ref) -> Iterator[str]:
 
 
 GATES: tuple[Gate, ...] = (has_a_text, is_known, texts_are_as_recorded)
+
+
+def read_to_release(config: Path | None, *, force: bool) -> Book:
+    """Reads all of it, for what cannot be read keeps every process from loading; by force what can be read.
+
+    Raises:
+        InvalidSetting: something cannot be read, or by force the override file cannot.
+    """
+    if not force:
+        return read_book(config)
+    book = read_what_can_be(config)
+    if book.broken is not None:
+        raise book.broken
+    for wrong in book.problems:
+        warn(str(wrong))
+    return book
 
 
 def pass_gates(book: Book, ref: Ref, *, gates: tuple[Gate, ...] = GATES, force: bool, why: str | None) -> None:
