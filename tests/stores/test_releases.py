@@ -751,15 +751,19 @@ def _line(watcher: subprocess.Popen[str]) -> list[str]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
-def test_a_forked_process_follows_although_its_parent_was_looking(override: Path, clock: FakeClock) -> None:
+def test_a_forked_process_follows_although_its_parent_was_looking(
+    override: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = selector(override=override)
-    with found._looks._lock:  # as in the middle of a look
-        child = os.fork()
-        if child == 0:
-            write(override, "support:v12")
-            clock.advance(0.6)
-            os._exit(0 if got(found)[0] == "v12" else 1)
+    write(override, "support:v12")
+    clock.advance(0.6)
+    slow = SlowLook(found, monkeypatch)  # its thread is not in the child, and the lock that it holds is
+    child = os.fork()
+    if child == 0:
+        slow.go.set()
+        os._exit(0 if got(found)[0] == "v12" else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert slow.end() == ["v12"]
 
 
 def test_a_selector_is_opened_from_a_configuration(tmp_path: Path, load: Callable[[str], Any]) -> None:
