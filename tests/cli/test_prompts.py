@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -646,6 +648,81 @@ class TestRollback:
 
     def test_force_needs_a_reason_here_too(self, cli: Run) -> None:
         assert cli("rollback", "support", "--force").code == 2
+
+
+class TestWhatElseACanaryChanges:
+    def test_a_new_version_that_loses_its_targets_is_noted(self, cli: Run) -> None:
+        cli("canary", "v14", "--percent", "10", "--tenant", "acme", "--by", "user", "--salt", "s1")
+        assert cli("canary", "v14", "--percent", "20", "--json").json["notes"] == []
+        code, out, err = cli("canary", "v12", "--percent", "10", "--json")
+        notes = json.loads(out)["notes"]
+        assert code == 0
+        assert "the canary support:v14 had --by user --salt s1 --tenant acme, that of support:v12 does not" in notes[0]
+        assert all(f"note: {each}" in err for each in notes)
+
+    @pytest.mark.parametrize("option", [("--salt", "other"), ("--by", "user")])
+    def test_drawing_anew_is_noted(self, option: tuple[str, str], cli: Run) -> None:
+        cli("canary", "v14", "--percent", "10")
+        (note,) = cli("canary", "v14", "--percent", "10", *option, "--json", "--dry-run").json["notes"]
+        assert "are drawn anew: who had support:v14 may get support:v13 now" in note
+        assert f"note: {note}" in cli("canary", "v14", "--percent", "10", *option).err
+
+    @pytest.mark.parametrize("percent", ["10", "0"])
+    def test_what_stays_needs_no_note(self, percent: str, cli: Run) -> None:
+        cli("canary", "v14", "--percent", "5", "--tenant", "acme")
+        assert cli("canary", "v14", "--percent", percent, "--json").json["notes"] == []
+
+    def test_a_share_beyond_all_numbers_is_one_line(self, cli: Run) -> None:
+        code, _, err = cli("canary", "v14", "--percent", "1e9999999999999999999")
+        assert code == 2
+        assert "must be a percentage" in err
+
+
+class TestLockFromCode:
+    def code(self, folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+        """A module under a new name each time, for an imported one stays."""
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.delitem(sys.modules, "prompts_of_the_test", raising=False)
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        (folder / "prompts_of_the_test.py").write_text(f"from otel_agent import Prompt\n{text}")
+
+    @pytest.mark.parametrize("value", ["P", "[P]", "(P, P)"])
+    def test_records_prompts_that_live_in_code(
+        self, value: str, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.code(folder, monkeypatch, f'P = Prompt("faq", "v1", "Answer.")\nALL = {value}\n')
+        code, out, _ = cli("lock", "--from", "prompts_of_the_test:ALL", "--json")
+        wanted = Prompt("faq", "v1", "Answer.")
+        assert code == 0
+        assert [each["id"] for each in json.loads(out)["added"]] == [wanted.id, V12.id, V13.id, V14.id]
+        assert cli("lock", "--from", "prompts_of_the_test:ALL", "--check").code == 0
+
+    @pytest.mark.parametrize(
+        ("place", "code", "said"),
+        [
+            ("prompts_of_the_test", 2, "is no module and attribute"),
+            ("no_such_module:P", 2, "cannot be imported: ModuleNotFoundError"),
+            ("prompts_of_the_test:NONE", 2, "has no attribute 'NONE'"),
+            ("prompts_of_the_test:TEXT", 2, "must be a Prompt or a list of them, not str"),
+            ("prompts_of_the_test:EMPTY", 2, "must be a Prompt or a list of them, not list"),
+            ("prompts_of_the_test:OTHER", 1, "support:v12"),
+        ],
+    )
+    def test_what_cannot_be_is_one_line(
+        self, place: str, code: int, said: str, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.code(folder, monkeypatch, 'TEXT = "hi"\nEMPTY = []\nOTHER = Prompt("support", "v12", "Another text.")\n')
+        done = cli("lock", "--from", place)
+        assert (done.code, done.out) == (code, "")
+        assert said in done.err
+        assert not (folder / "prompts.lock").exists()
+
+    def test_a_module_that_fails_is_told(self, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.code(folder, monkeypatch, "1 / 0\n")
+        code, _, err = cli("lock", "--from", "prompts_of_the_test:P")
+        assert code == 2
+        assert "cannot be imported: ZeroDivisionError: division by zero" in err
 
 
 class TestReset:

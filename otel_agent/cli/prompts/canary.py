@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import click
 
 from otel_agent import InvalidSetting
 from otel_agent.cli.prompts.book import Book
-from otel_agent.cli.prompts.changing import Asked, make
+from otel_agent.cli.prompts.changing import Asked, Done, make
 from otel_agent.cli.prompts.gates import pass_gates, read_to_release
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
 from otel_agent.cli.prompts.targets import VERSION, version_of
@@ -64,7 +64,8 @@ def canary(
     """Give VERSION, such as support:v14, to a share of the conversations, the same ones each time.
 
     The rest get the active version, and so does a run that has no such id. While the version is the same, what is not
-    said stays as it is, and a greater share keeps everybody who is in.
+    said stays as it is, and a greater share keeps everybody who is in. Another version begins without any of it, and
+    another salt draws everybody anew; a note says so.
     """
     book = read_to_release(config, force=force)
     ref = _meant(book, version)
@@ -85,7 +86,39 @@ def canary(
             raise InvalidSetting(field="canary", value=ref.name, allowed=allowed)
         return changes.try_out(release, trial, author)
 
-    make(book, ref.name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json))
+    make(book, ref.name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json), notes=_what_else_changes)
+
+
+def _what_else_changes(done: Done) -> Iterator[str]:
+    """Says who is in now and was not, or the other way round, beside what a share says."""
+    before, after = done.before, done.after
+    if before is None or before.canary is None or after.canary is None:
+        return
+    was, now = _options(before), _options(after)
+    lost = [f"--{key} {value}" for key, values in was.items() for value in values if values != now[key]]
+    if before.canary.version != after.canary.version and lost:
+        yield (
+            f"a new version begins anew: the canary {before.candidate} had {' '.join(lost)}, "
+            f"that of {after.candidate} does not; say so again to keep it"
+        )
+    if (before.salt, before.canary.by) != (after.salt, after.canary.by):
+        yield (
+            f"the {after.canary.by}s of the canary are drawn anew: who had {before.candidate} may get "
+            f"{after.active} now, and the other way round"
+        )
+
+
+def _options(release: Release) -> dict[str, tuple[str, ...]]:
+    """Gives what a canary has that a new one has not by itself, by option."""
+    canary = release.canary
+    if canary is None:
+        return {}
+    return {
+        "by": () if canary.by == "conversation" else (canary.by,),
+        "salt": () if release.salt == release.name else (release.salt,),
+        "tenant": canary.tenants,
+        "environment": canary.environments,
+    }
 
 
 def _meant(book: Book, text: str) -> Ref:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from otel_agent.cli.prompts.book import Book, shown
@@ -34,7 +34,14 @@ class Done:
     changed: Changed
 
 
-def make(book: Book, name: str, how: Callable[[Release | None, Author], Changed], asked: Asked) -> Done:
+def make(
+    book: Book,
+    name: str,
+    how: Callable[[Release | None, Author], Changed],
+    asked: Asked,
+    *,
+    notes: Callable[[Done], Iterable[str]] = lambda done: (),
+) -> Done:
     """Makes a change and says what came of it.
 
     Args:
@@ -42,6 +49,7 @@ def make(book: Book, name: str, how: Callable[[Release | None, Author], Changed]
         name: the prompt's name.
         how: gives the new release out of what is released when the file is locked.
         asked: how it is asked for.
+        notes: gives what is good to know of it.
 
     Raises:
         InvalidSetting: it cannot be; nothing has changed then.
@@ -62,10 +70,13 @@ def make(book: Book, name: str, how: Callable[[Release | None, Author], Changed]
         mend=asked.mend,
     )
     done = Done(before=seen[-1], after=changed.release, changed=changed)
+    known = list(notes(done))
     if asked.as_json:
-        document(_json(done, dry_run=asked.dry_run))
+        document({**_json(done, dry_run=asked.dry_run), "notes": known})
     else:
         _tell(book, done, dry_run=asked.dry_run)
+    for each in known:
+        note(each)
     _notes(book, done)
     return done
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from otel_agent.cli.prompts.book import Book, read_book, shown
+from otel_agent.cli.prompts.code import prompts_in_code
 from otel_agent.cli.prompts.options import Command, reads, who_or_user, writes
 from otel_agent.cli.prompts.printing import complain, document, note, say
-from otel_agent.prompts import Prompt
+from otel_agent.prompts import Prompt, Registry
 from otel_agent.stores.prompt_lock import lock_prompts
 from otel_agent.stores.release_writer import now
 
@@ -26,11 +27,24 @@ EXITS = (
 @click.option(
     "--check", is_flag=True, help="Write nothing; exit with 1 where something is not recorded or gone, for CI."
 )
+@click.option(
+    "--from",
+    "places",
+    multiple=True,
+    metavar="MODULE:ATTRIBUTE",
+    help="Also the Prompt or the list of them that stands there in your code; may be repeated. The module is imported.",
+)
 @writes
 @reads
 @click.pass_context
 def lock(
-    context: click.Context, config: Path | None, as_json: bool, dry_run: bool, who: str | None, check: bool
+    context: click.Context,
+    config: Path | None,
+    as_json: bool,
+    dry_run: bool,
+    who: str | None,
+    check: bool,
+    places: Sequence[str],
 ) -> None:
     """Record the id of every version that is not in prompts.lock yet, with who and when.
 
@@ -38,7 +52,8 @@ def lock(
     process that loads it. Keep the file under version control: each line is a prompt that somebody lets pass.
     """
     book = read_book(config)
-    prompts = [text.prompt for text in book.texts.values()]
+    in_code = [prompt for place in places for prompt in prompts_in_code(place)]
+    prompts = list(Registry((*book.registry, *in_code)))
     only_look = dry_run or check
     gone = _gone(book, prompts) if check else {}
     added = lock_prompts(book.lock_file, prompts, who=who_or_user(who), when=now(), dry_run=only_look)
