@@ -115,12 +115,11 @@ def parse_override(text: str) -> Override:
 def salvage_override(text: str) -> Override:
     """Gives what can be read of an override file that is broken: each entry that is whole."""
     try:
-        value = _json(text)
+        entries = _object("prompts", _object("the override file", _json(text)).get("prompts", {}))
     except InvalidSetting:
         return Override()
-    entries: Any = value.get("prompts") if checks.is_mapping(value) else None
     found = Override()
-    for name, entry in (entries if checks.is_mapping(entries) else {}).items():
+    for name, entry in entries.items():
         try:
             one = parse_override(json.dumps({"prompts": {name: entry}}))
         except InvalidSetting:
