@@ -122,9 +122,10 @@ SETS_INSIDE_COLLECTIONS = sys.version_info >= (3, 12)
 
 
 def _overwrite(context: Context, other: Context) -> None:
-    dict.update(context, other)
+    entries: Any = dict  # what a context itself does not allow
+    entries.update(context, other)
     for key in context.keys() - other.keys():
-        dict.pop(context, key)
+        entries.pop(context, key)
 
 
 def _is_open_here(frame: Frame) -> bool:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from otel_agent import checks
 from otel_agent.budget import Budget
@@ -43,7 +43,8 @@ def checked(field: str, value: object) -> Config | Path | None:
 
 def _check(config: Config) -> None:
     for name in ("prompts", "testing", "budgets", "observability", "prices"):
-        kind = type(getattr(_DEFAULT, name))
+        default: Any = getattr(_DEFAULT, name)
+        kind = cast("type[Any]", default.__class__)
         checks.instance_of(f"Config.{name}", getattr(config, name), kind, f"a {kind.__name__}")
     for setting in VARIABLES:
         section, dot, name = setting.name.partition(".")

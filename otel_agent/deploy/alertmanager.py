@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import yaml
@@ -42,7 +42,8 @@ def render_alertmanager(*, webhook: str = DEFAULT_WEBHOOK) -> str:
         "receivers": [{"name": "webhook", "webhook_configs": [{"url": webhook, "send_resolved": True}]}],
         "inhibit_rules": list(_inhibitions()),
     }
-    return yaml.safe_dump(config, sort_keys=False)
+    text: str = cast(Any, yaml).safe_dump(config, sort_keys=False)
+    return text
 
 
 def _inhibitions() -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -50,7 +50,8 @@ def render_rules(thresholds: Mapping[str, float], *, token_spike: bool = True, l
         {"name": "otel-agent-records", "interval": _EVERY, "rules": [_without_empty(each) for each in recorded]},
         {"name": "otel-agent-alerts", "interval": _EVERY, "rules": alerts},
     ]
-    return yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    text: str = cast(Any, yaml).dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+    return text
 
 
 def _alert(alert: Alert, values: Mapping[str, float], links: Links) -> dict[str, Any]:
