@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 import pytest
@@ -21,4 +22,6 @@ def pytest_configure(config: pytest.Config) -> None:
         coverage.options.cov_fail_under = None
     cache = tempfile.TemporaryDirectory(prefix="otel-agent-cache-")
     config.add_cleanup(cache.cleanup)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; programs would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = cache.name

@@ -13,7 +13,6 @@ __all__ = ["ended", "send", "start"]
 START = """
 import os, signal, sys, threading, time
 from otel_agent import Budget, agent_run, configure, current_run, llm_call, tool_call
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are born with Ctrl-C ignored
 def ready():
     print("ready", flush=True)
 """
