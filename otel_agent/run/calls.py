@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import signal
 from typing import Any, TypeVar
 
 from opentelemetry.context import Context
@@ -15,6 +16,7 @@ from otel_agent.budget import Refusal
 from otel_agent.context import FRAME, attach
 from otel_agent.run.blame import blame, code_for, is_cancellation, is_decision
 from otel_agent.run.drive import Verb
+from otel_agent.run.exits import is_dying
 from otel_agent.run.state import Run, RunFrame, plain, run_of
 from otel_agent.stop import AgentStop, InvalidSetting, RunClosed, StopIgnored, ToolDenied
 from otel_agent.telemetry import spans
@@ -59,14 +61,17 @@ def run_here(above: RunFrame | None, context: Context) -> Run | None:
 
     Raises:
         RunClosed: the run has ended and its code still makes calls.
+        SystemExit: SIGTERM has ended it, and the process dies as soon as that is delivered.
     """
     run = above.run if above is not None else None
     if run is None or not run.account.closed:
         return run
     run = run_of(above, context)
-    if run is not None:
-        raise RunClosed(run_id=run.id)
-    return None
+    if run is None:
+        return None
+    if is_dying():
+        raise SystemExit(128 + signal.SIGTERM)
+    raise RunClosed(run_id=run.id)
 
 
 class CallVerb(Verb[C]):

@@ -22,7 +22,7 @@ from opentelemetry import _logs, metrics, trace
 from otel_agent.run.collector import finish_late
 from otel_agent.telemetry.guard import broken
 
-__all__ = ["deliver_too", "watch_exit"]
+__all__ = ["deliver_too", "is_dying", "watch_exit"]
 
 EXIT_SECONDS = 1.8
 
@@ -60,8 +60,13 @@ def deliver_too(work: Callable[[float], object] | None) -> None:
     _Watch.deliver_too = work
 
 
+def is_dying() -> bool:
+    """Tells whether SIGTERM has come and the process only delivers what it has."""
+    return _Watch.dying.is_set()
+
+
 def _at_exit() -> None:
-    if _Watch.dying.is_set():
+    if is_dying():
         time.sleep(EXIT_SECONDS)  # the other thread delivers and then ends the process
         return
     _end_runs("exit")

@@ -44,6 +44,30 @@ def test_sigterm_ends_open_runs_delivers_them_and_the_process_dies_of_it() -> No
         assert "Traceback" not in err
 
 
+def test_code_that_goes_on_after_sigterm_ends_quietly_at_its_next_call() -> None:
+    source = """
+    configure("exits", endpoint=os.environ["TO"])
+    @tool_call("search")
+    def search():
+        time.sleep(0.02)
+    @agent_run("bot")
+    def bot():
+        ready()
+        while True:
+            try:
+                search()
+            except Exception as exc:
+                print("went on after", type(exc).__name__, flush=True)
+    bot()
+    """
+    with OtlpReceiver(mode="hang") as receiver:  # so that the process takes a while to die
+        process = start(source, TO=receiver.endpoint)
+        send(process, signal.SIGTERM)
+        status, out, err = ended(process)
+        assert (status, out) == (-signal.SIGTERM, "")
+        assert "Traceback" not in err
+
+
 def test_ctrl_c_ends_open_runs_and_delivers_them() -> None:
     with OtlpReceiver() as receiver:
         process = start(OPEN_FOREVER, TO=receiver.endpoint)
