@@ -120,7 +120,7 @@ def _stops(*reasons: str, limit: str) -> Callable[[float], Iterator[Series]]:
 
 
 def _stop_shift(times: float) -> Iterator[Series]:
-    scrapes, labels = Scrapes(DAY + 75, 5), {**AGENT, "otel_agent_prompt_id": OLD}
+    scrapes, labels = Scrapes(DAY + 75), {**AGENT, "otel_agent_prompt_id": OLD}
     before, after = 0.1, 0.1 + T["stop_share_shift"] * times
     for reason, first, then in (("finish", 1 - before, 1 - after), ("handoff", before, after)):
         stages = ((0, DAY, round(24_000 * first)), (DAY, DAY + 75, round(1_250 * then)))
@@ -244,7 +244,7 @@ CASES = [
     Case(alert="AgentCostPerRun", series=_mean(usd=0.01), minutes=115),
     Case(alert="AgentExtraSpend", series=_extra_spend, minutes=118),
     Case(alert="AgentPromptChanged", series=_unannounced, minutes=180),
-    Case(alert="AgentStopReasonShift", series=_stop_shift, minutes=DAY + 75, step=5),
+    Case(alert="AgentStopReasonShift", series=_stop_shift, minutes=DAY + 75),
     Case(alert="AgentRateLimited", series=_rate_limited, minutes=30),
     Case(
         alert="AgentBudgetStops",
