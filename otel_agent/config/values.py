@@ -121,11 +121,13 @@ class TestingSection:
 
     Attributes:
         golden_tasks: the tasks, in the order of the file.
+        results: the file that says which prompts passed; None is one in the user's cache folder.
     """
 
     __test__: ClassVar[bool] = False  # its name makes pytest look for tests inside
 
     golden_tasks: tuple[GoldenTask, ...] = ()
+    results: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
