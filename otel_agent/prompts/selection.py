@@ -30,7 +30,7 @@ __all__ = [
 
 Variant = Literal["active", "canary"]
 Role = Literal["baseline", "candidate"]
-Source = Literal["pinned", "environment", "override", "openfeature", "configuration", "last_known_good"]
+Source = Literal["pinned", "environment", "override", "openfeature", "configuration", "last_known_good", "golden"]
 
 
 class Audience(NamedTuple):

@@ -6,7 +6,10 @@ the port `Selector`.
 
 from __future__ import annotations
 
+from opentelemetry.context import Context, create_key, set_value
+
 from otel_agent import config
+from otel_agent import context as ctx
 from otel_agent.prompts import Audience, Prompt, PromptInfo, Selector
 from otel_agent.prompts.selection import Source, Variant
 from otel_agent.run.state import Run
@@ -14,19 +17,21 @@ from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry.guard import warn_once
 from otel_agent.telemetry.instruments import watch_prompts
 
-__all__ = ["choose_prompt", "use_prompts"]
+__all__ = ["choose_prompt", "selector_in_use", "use_prompts", "with_prompt"]
 
 FIELD = "agent_run.prompt"
+_TESTED = create_key("otel-agent-tested-prompt")
 
 
 class _Using:
     """The releases of this process."""
 
-    __slots__ = ("environment", "selector")
+    __slots__ = ("environment", "selector", "testing")
 
     def __init__(self) -> None:
         self.selector: Selector | None = None
         self.environment: str | None = None
+        self.testing = False
 
 
 _using = _Using()
@@ -40,6 +45,20 @@ def use_prompts(selector: Selector | None, *, environment: str | None = None) ->
         environment: what this process runs in, such as "production", for canaries of some environments only.
     """
     _using.selector, _using.environment = selector, environment
+
+
+def selector_in_use() -> Selector | None:
+    """Gives who knows the releases of this process, or None."""
+    return _using.selector
+
+
+def with_prompt(prompt: Prompt, context: Context) -> Context:
+    """Gives a context in which runs that select a prompt by its name get this text, whatever is released.
+
+    It goes wherever the context goes, also into threads. Only a process that called this ever looks for it.
+    """
+    _using.testing = True
+    return set_value(_TESTED, prompt, context)
 
 
 def choose_prompt(
@@ -63,6 +82,8 @@ def choose_prompt(
             _check(selector, asked, mode)
         return asked, None, None
     if asked is not None:
+        if _using.testing and (tested := _tested(asked)) is not None:
+            return tested, None, "golden"
         if selector is None:
             raise InvalidSetting(field=FIELD, value=asked, allowed="a Prompt; no prompt is registered under a name")
         return selector.select(asked, _audience(own, parent))
@@ -70,6 +91,11 @@ def choose_prompt(
         allowed = "given: prompts.require_prompt_id is true"
         _refuse(InvalidSetting(field=FIELD, value=None, allowed=allowed), mode, "require_prompt_id")
     return None, None, None
+
+
+def _tested(name: str) -> Prompt | None:
+    found = ctx.current_context().get(_TESTED)
+    return found if isinstance(found, Prompt) and found.name == name else None
 
 
 def _check(selector: Selector, prompt: Prompt, mode: str) -> None:
