@@ -40,6 +40,7 @@ REASONING_TOKENS = "gen_ai.usage.reasoning.output_tokens"
 TOOL_NAME = "gen_ai.tool.name"
 TOOL_TYPE = "gen_ai.tool.type"
 TOOL_CALL_ID = "gen_ai.tool.call.id"
+TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
 TOOL_DESCRIPTION = "gen_ai.tool.description"
 TOKEN_TYPE = "gen_ai.token.type"
 

@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from otel_agent import checks
 from otel_agent.budget import Budget, FinalCall
 from otel_agent.config.shapes import WRONG
+from otel_agent.config.tasks import Clash, task_clashes, task_of
 from otel_agent.config.values import (
     Budgets,
     Config,
-    GoldenTask,
     Observability,
     Prices,
     PromptsSection,
@@ -25,24 +25,17 @@ from otel_agent.config.values import (
 )
 from otel_agent.pricing import Price
 from otel_agent.prompts.release import Canary
-from otel_agent.stop import InvalidSetting, StopCode
+from otel_agent.stop import InvalidSetting
 
-__all__ = ["Clash", "build", "clashes", "sound_prompts"]
+__all__ = ["build", "clashes", "sound_prompts"]
 
 Values = Mapping[str, Any]
-
-
-class Clash(NamedTuple):
-    """A value that cannot stand beside another: where, as keys and indices from the root, and what is allowed there."""
-
-    path: tuple[str | int, ...]
-    allowed: str
 
 
 def clashes(values: Values) -> Iterator[Clash]:
     """Gives what cannot stand together; where a value was wrong by itself, nothing is said of it."""
     yield from _prompt_clashes(_part(values, "prompts"))
-    yield from _task_clashes(_part(_part(values, "testing"), "golden_tasks", ()))
+    yield from task_clashes(_part(_part(values, "testing"), "golden_tasks", ()), ("testing", "golden_tasks"))
     yield from _budget_clashes(_part(values, "budgets"))
 
 
@@ -121,30 +114,6 @@ def _right(values: Values | None) -> Values:
     return {name: value for name, value in (values or {}).items() if value is not WRONG}
 
 
-def _task_clashes(tasks: tuple[Any, ...]) -> Iterator[Clash]:
-    ids = [task.get("id") if task is not WRONG else None for task in tasks]
-    counted = Counter(each for each in ids if isinstance(each, str))
-    for number, (task, name) in enumerate(zip(tasks, ids, strict=True)):
-        if isinstance(name, str) and counted[name] > 1 and ids.index(name) < number:
-            yield Clash(("testing", "golden_tasks", number, "id"), "an id that no task before it has")
-        for key, allowed in _within_a_task(task if task is not WRONG else {}):
-            yield Clash(("testing", "golden_tasks", number, key), allowed)
-
-
-def _within_a_task(task: Values) -> Iterator[tuple[str, str]]:
-    repeats, quorum = task.get("repeats"), task.get("quorum")
-    if isinstance(repeats, int) and isinstance(quorum, int) and quorum > repeats:
-        yield "quorum", f"at most {repeats}, its repeats"
-    must, must_not = _part(task, "must_call", ()), _part(task, "must_not_call", ())
-    if both := [tool for tool in must if tool is not WRONG and tool in must_not]:
-        yield "must_not_call", f"without {both[0]}, which stands in must_call too"
-    most = task.get("max_tool_calls")
-    if isinstance(most, int) and most < len(must):
-        yield "max_tool_calls", f"at least {len(must)}, the tools of must_call"
-    if "call_order" in task and task["call_order"] != "any" and "must_call" not in task:
-        yield "call_order", "left out: there is no must_call"
-
-
 def _budget_clashes(budgets: Values) -> Iterator[Clash]:
     default = {name: value for name, value in budgets.items() if name != "agents"}
     own = [((), default), *((("agents", name), each) for name, each in _part(budgets, "agents").items())]
@@ -184,7 +153,7 @@ def build(values: Values, file: Path | None, said: frozenset[str]) -> Config:
     part = {name: _part(values, name) for name in sections}
     return Config(
         prompts=_prompts(part["prompts"], file),
-        testing=_testing(part["testing"]),
+        testing=_testing(part["testing"], file),
         budgets=_budgets(part["budgets"]),
         observability=Observability(**part["observability"]),
         prices=_prices(part["prices"]),
@@ -206,13 +175,11 @@ def _prompts(values: Values, file: Path | None) -> PromptsSection:
     return PromptsSection(**found)
 
 
-def _testing(values: Values) -> TestingSection:
-    tasks = values.get("golden_tasks", ())
-    return TestingSection(golden_tasks=tuple(GoldenTask(**{**task, **_code(task)}) for task in tasks))
-
-
-def _code(task: Values) -> Values:
-    return {"expect_stop_reason": StopCode(task["expect_stop_reason"])}
+def _testing(values: Values, file: Path | None) -> TestingSection:
+    found = {**values, "golden_tasks": tuple(task_of(task, file) for task in values.get("golden_tasks", ()))}
+    if "results" in found and file is not None:
+        found["results"] = file.parent / found["results"]
+    return TestingSection(**found)
 
 
 def _budgets(values: Values) -> Budgets:

@@ -10,29 +10,21 @@ from typing import Any
 
 from otel_agent import checks
 from otel_agent.config import settings
-from otel_agent.config.scalars import LongText, Money, Number, Ref, Text, Whole, Word
+from otel_agent.config.scalars import LongText, Money, Number, PathText, Ref, Text, Whole, Word
 from otel_agent.config.settings import Setting
 from otel_agent.config.shapes import Key, ListOf, MapOf, Nullable, OneOrMany, Section
-from otel_agent.stop import StopCode
+from otel_agent.config.tasks import AGENT, TASK, TOOLS
 
 __all__ = ["SECTIONS", "SETTINGS"]
 
 LONGEST_PROMPT = 10_000_000
-LONGEST_INPUT = 100_000
 LARGEST_PRICE = 1_000_000
 LARGEST_BUDGET = 10**9
 LARGEST_NUMBER = 1e15
 
 _NAME = Text("a name")
 _PROMPT_NAME = Text("a name without `:`", without=":")
-_TOOLS = ListOf(Text("a tool's name"), "names of tools")
 _REFS = OneOrMany(Ref())
-
-
-def _at_most(what: str) -> Key:
-    return Key(Whole(), f"{what} at most")
-
-
 _CANARY = Section(
     {
         "version": Key(_PROMPT_NAME, "the version to try", required=True),
@@ -47,31 +39,6 @@ _CANARY = Section(
         "environments": Key(ListOf(Text(), "environments"), "only processes in these"),
     },
     words="version, percent, by, salt, tenants, environments",
-)
-_TASK = Section(
-    {
-        "id": Key(_NAME, "what the task is called; each id stands once", required=True),
-        "expect_stop_reason": Key(Word(*StopCode), "the stop code that its run must end with", required=True),
-        "input": Key(LongText("any text", longest=LONGEST_INPUT), "what the agent is asked"),
-        "tags": Key(ListOf(Text(), "words"), "words to select tasks by"),
-        "repeats": Key(Whole(1, 1000), "how often it is run"),
-        "quorum": Key(Whole(1, 1000), "how many of the repeats must stay within the bounds"),
-        "max_steps": _at_most("LLM calls"),
-        "max_tool_calls": _at_most("tool calls"),
-        "max_tokens": _at_most("input and output tokens"),
-        "max_seconds": Key(
-            Number(checks.seconds, "seconds above 0", above=0, most=checks.LARGEST_SECONDS), "seconds at most"
-        ),
-        "max_usd": Key(Money(LARGEST_BUDGET), "USD at most"),
-        "max_repeats": _at_most("calls of one tool with the same arguments"),
-        "must_call": Key(_TOOLS, "tools that must be called"),
-        "must_not_call": Key(_TOOLS, "tools that must not be called"),
-        "call_order": Key(
-            Word("exact", "in_order", "any"),
-            "how the calls must match `must_call`: exactly these, these in this order, or in any order",
-        ),
-    },
-    words="id, expect_stop_reason and bounds",
 )
 _FINAL_CALL = Section(
     {
@@ -150,7 +117,15 @@ SETTINGS: tuple[Setting[Any], ...] = (
         "the version of a prompt that a share of the conversations or users gets",
     ),
     settings.PROMPTS_SOURCE,
-    Setting("testing.golden_tasks", ListOf(_TASK, "tasks"), (), "tasks that an agent must do as it did before"),
+    Setting("testing.golden_tasks", ListOf(TASK, "tasks"), (), "tasks that an agent must do as it did before"),
+    Setting("testing.agent", AGENT, None, "the agent that does them"),
+    Setting(
+        "testing.files", OneOrMany(Text("a file, or a pattern such as `golden/*.yaml`")), (), "files of more tasks"
+    ),
+    Setting("testing.writes", TOOLS, (), "tools that change something outside; only tasks that name one may call it"),
+    Setting(
+        "testing.results", PathText("a file"), None, "which prompts passed; else a file in the user's cache folder"
+    ),
     *(Setting(f"budgets.{name}", key.shape, _BUDGET_DEFAULTS.get(name), key.about) for name, key in _BUDGET.items()),
     Setting(
         "budgets.agents",

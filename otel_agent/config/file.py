@@ -6,7 +6,7 @@ Decides nothing about a single value: shapes do that. A file with a problem give
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from otel_agent.config.nodes import MOST_BYTES, compose
 from otel_agent.config.problems import InvalidFile, Problem
 from otel_agent.config.scalars import Text
 from otel_agent.config.shapes import WRONG, Key, Section
+from otel_agent.config.tasks import Clash
 from otel_agent.config.values import Config
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["ROOT", "load", "load_prompts", "loads", "read", "read_file"]
+__all__ = ["ROOT", "bytes_of", "load", "load_prompts", "loads", "read", "read_as", "read_file"]
 
 LATER = ("policy", "kill_switch", "stores")
 
@@ -75,7 +76,7 @@ def load(path: str | os.PathLike[str], *, field: str = "config") -> Config:
         InvalidFile: it has problems, all of which are told.
     """
     file = existing(Path(path), field)
-    return loads(_bytes(file, field), file=file, shown=str(path))
+    return loads(bytes_of(file, field), file=file, shown=str(path))
 
 
 def load_prompts(path: Path, *, field: str = "config") -> tuple[Config, InvalidFile | None]:
@@ -93,7 +94,7 @@ def load_prompts(path: Path, *, field: str = "config") -> tuple[Config, InvalidF
     """
     file = existing(path, field)
     try:
-        values, problems = read(_bytes(file, field), str(path))
+        values, problems = read(bytes_of(file, field), str(path))
     except InvalidFile as wrong:
         return Config(file=file, said=frozenset()), wrong
     if not problems:
@@ -108,10 +109,15 @@ def read_file(file: Path, *, field: str = "config") -> tuple[dict[str, Any], lis
         InvalidSetting: there is no such file, or it cannot be read.
         InvalidFile: it is not YAML, or too much of it.
     """
-    return read(_bytes(existing(file, field), field), str(file))
+    return read(bytes_of(existing(file, field), field), str(file))
 
 
-def _bytes(file: Path, field: str) -> bytes:
+def bytes_of(file: Path, field: str) -> bytes:
+    """Gives what stands in a file, cut behind what is too much.
+
+    Raises:
+        InvalidSetting: it cannot be read.
+    """
     try:
         with file.open("rb") as stream:
             return stream.read(MOST_BYTES + 1)
@@ -147,11 +153,27 @@ def read(data: bytes, shown: str) -> tuple[dict[str, Any], list[Problem]]:
     Raises:
         InvalidFile: it is not YAML, or too much of it.
     """
+    return read_as(ROOT, clashes, data, shown)
+
+
+def read_as(
+    shape: Section, clashing: Callable[[dict[str, Any]], Iterable[Clash]], data: bytes, shown: str
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Gives the values of a file of any shape, and its problems, in their order in the file.
+
+    Args:
+        shape: what the whole file may be.
+        clashing: gives what cannot stand together in its values.
+        data: its bytes.
+        shown: what to call it in errors.
+
+    Raises:
+        InvalidFile: it is not YAML, or too much of it.
+    """
     root, problems = compose(data, shown)
-    reader = _Reports(problems)
-    found: Any = ROOT.read(root, "", reader)
+    found: Any = shape.read(root, "", _Reports(problems))
     values: dict[str, Any] = {} if found is WRONG else found
-    for clash in clashes(values):
+    for clash in clashing(values):
         place, field, item = _found(root, clash.path)
         problems.append(
             Problem(
@@ -191,7 +213,7 @@ def _found(root: Item, path: tuple[str | int, ...]) -> tuple[Place, str, Item]:
         elif isinstance(part, int) and checks.is_list(below):
             field, item = f"{field}[{part}]", below[part]
         else:
-            field = f"{field}.{part}" if isinstance(part, str) else field
+            field = (f"{field}.{part}" if field else part) if isinstance(part, str) else field
             continue
         place = item.place
     return place, field, item

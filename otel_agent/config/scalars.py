@@ -12,7 +12,20 @@ from otel_agent import checks
 from otel_agent.config.shapes import Checked, Schema
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["Bytes", "Flag", "FolderOrFlag", "LongText", "Money", "Number", "PathText", "Ref", "Text", "Whole", "Word"]
+__all__ = [
+    "Bytes",
+    "CallableRef",
+    "Flag",
+    "FolderOrFlag",
+    "LongText",
+    "Money",
+    "Number",
+    "PathText",
+    "Ref",
+    "Text",
+    "Whole",
+    "Word",
+]
 
 SMALLEST_USD = Decimal("0.000000001")
 LONGEST_PATH = 4096
@@ -80,6 +93,21 @@ class Ref(Checked):
         if isinstance(value, str) and re.fullmatch(self._PATTERN, value):
             return checks.text(field, value)
         raise InvalidSetting(field=field, value=value, allowed=self._ALLOWED)
+
+
+class CallableRef(Checked):
+    """A function of a module, such as `app.agents:answer`."""
+
+    _PATTERN = r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*"
+
+    def __init__(self) -> None:
+        schema: Schema = {"type": "string", "maxLength": checks.LONGEST_TEXT, "pattern": f"^{self._PATTERN}$"}
+        super().__init__(self._ref, {**schema, "not": {"pattern": "\\n"}}, "`module:function`")
+
+    def _ref(self, field: str, value: object) -> str:
+        if isinstance(value, str) and len(value) <= checks.LONGEST_TEXT and re.fullmatch(self._PATTERN, value):
+            return value
+        raise InvalidSetting(field=field, value=value, allowed="a function of a module, such as app.agents:answer")
 
 
 class LongText(Checked):

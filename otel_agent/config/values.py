@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from otel_agent.budget import Budget
 from otel_agent.pricing import Price
@@ -22,6 +22,7 @@ __all__ = [
     "Config",
     "GoldenTask",
     "Observability",
+    "OutputCheck",
     "Prices",
     "PromptsSection",
     "TestingSection",
@@ -77,13 +78,28 @@ class PromptsSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutputCheck:
+    """What an answer must be like; never a text to be equal to: prose differs from run to run.
+
+    Attributes:
+        contains: texts that must stand in it, each of them.
+        regex: a regular expression that must be found in it, or None.
+        json_schema: a JSON Schema that it must fit, or None.
+    """
+
+    contains: tuple[str, ...] = field(default=(), repr=False)
+    regex: str | None = field(default=None, repr=False)
+    json_schema: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenTask:
     """One task that an agent must do as it did before.
 
     Attributes:
         id: what the task is called, once in a file.
         expect_stop_reason: the stop code that its run must end with.
-        input: what the agent is asked; None where the agent needs nothing.
+        input: what the agent is asked, or its keyword arguments; None where the agent needs nothing.
         tags: words to select tasks by.
         repeats: how often it is run; None leaves that to the runner.
         quorum: how many of the repeats must stay within the bounds; None leaves that to the runner.
@@ -93,14 +109,18 @@ class GoldenTask:
         max_seconds: seconds at most.
         max_usd: USD at most.
         max_repeats: calls of one tool with the same arguments at most.
-        must_call: tools that must be called.
+        must_call: tools that must be called; one that stands twice, twice.
+        may_call: tools that write which may be called as well.
         must_not_call: tools that must not be called.
         call_order: how the calls must match `must_call`: exactly these, these in this order, or in any order.
+        output: what the answer must be like; None is no check.
+        file: the file that it stands in, or None; two tasks that differ only in their places are equal.
+        line: its line there, or None.
     """
 
     id: str
     expect_stop_reason: StopCode
-    input: str | None = field(default=None, repr=False)
+    input: str | Mapping[str, Any] | None = field(default=None, repr=False)
     tags: tuple[str, ...] = ()
     repeats: int | None = None
     quorum: int | None = None
@@ -111,8 +131,17 @@ class GoldenTask:
     max_usd: Decimal | None = None
     max_repeats: int | None = None
     must_call: tuple[str, ...] = ()
+    may_call: tuple[str, ...] = ()
     must_not_call: tuple[str, ...] = ()
     call_order: CallOrder = "any"
+    output: OutputCheck | None = None
+    file: Path | None = field(default=None, repr=False, compare=False)
+    line: int | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def place(self) -> str | None:
+        """Where it stands, as `file:line`, or None for a task of no file."""
+        return None if self.file is None else f"{self.file}:{self.line or 1}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +150,18 @@ class TestingSection:
 
     Attributes:
         golden_tasks: the tasks, in the order of the file.
+        agent: the agent that does them, as `module:function`; None where nobody says so.
+        files: files of more tasks, as names or patterns such as `golden/*.yaml`, from the folder of the file on.
+        writes: tools that change something outside; a task that does not name one must not call it.
         results: the file that says which prompts passed; None is one in the user's cache folder.
     """
 
     __test__: ClassVar[bool] = False  # its name makes pytest look for tests inside
 
     golden_tasks: tuple[GoldenTask, ...] = ()
+    agent: str | None = None
+    files: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     results: Path | None = None
 
 

@@ -1,0 +1,111 @@
+"""Whether an answer is what it must be: what it contains, a regular expression, a JSON Schema.
+
+Decides that and nothing else. Never quotes the answer: it may hold what must not be in a report.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from otel_agent import checks
+from otel_agent.config.values import OutputCheck
+
+__all__ = ["HINT", "MOST_SEARCHED", "Miss", "misses"]
+
+MOST_SEARCHED = 100_000
+MOST_SHOWN = 60
+HINT = "output.json_schema needs a library: pip install 'otel-agent[golden]'"
+
+
+class Miss(NamedTuple):
+    """What an answer lacks: the field of the check, what was asked for, and what was found, without quoting it."""
+
+    field: str
+    allowed: str
+    found: str
+
+
+def misses(check: OutputCheck, output: object) -> Iterator[Miss]:
+    """Gives what an answer lacks.
+
+    Args:
+        check: what it must be like.
+        output: what the agent returned; of a value, its JSON is searched.
+    """
+    text = output if isinstance(output, str) else _written(output)
+    for number, part in enumerate(check.contains):
+        if text is None or part not in text:
+            field = "output.contains" if len(check.contains) == 1 else f"output.contains[{number}]"
+            yield Miss(field, f"with {_short(part)} in it", _kind(output, text))
+    if check.regex is not None and (text is None or not re.search(check.regex, text[:MOST_SEARCHED])):
+        yield Miss("output.regex", f"where {_short(check.regex)} is found", _kind(output, text))
+    if check.json_schema is not None:
+        yield from _schema_misses(check.json_schema, output)
+
+
+def _written(output: object) -> str | None:
+    if output is None:
+        return None
+    try:
+        return json.dumps(_plain(output), ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return str(output)
+
+
+def _plain(output: Any) -> Any:
+    """Gives the fields of a dataclass or of a pydantic model."""
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        return dataclasses.asdict(output)
+    dump = getattr(output, "model_dump", None)
+    return dump(mode="json") if callable(dump) else output
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}...")
+
+
+def _kind(output: object, text: str | None) -> str:
+    if text is None:
+        return "no output"
+    what = "a text" if isinstance(output, str) else f"a {type(output).__name__}"
+    return f"{what} of {len(text):,} characters without it"
+
+
+def _schema_misses(schema: Mapping[str, Any], output: object) -> Iterator[Miss]:
+    try:
+        value = json.loads(output) if isinstance(output, str) else json.loads(_written(output) or "null")
+    except ValueError:
+        yield Miss("output.json_schema", "JSON", f"{type(output).__name__} that is no JSON")
+        return
+    try:
+        wrong = _worst(schema, value)
+    except (ModuleNotFoundError, RecursionError, LookupError) as failed:
+        missing = isinstance(failed, ModuleNotFoundError)
+        yield Miss("output.json_schema", "checked", HINT if missing else f"a schema that cannot be used ({failed})")
+        return
+    if wrong is not None:
+        rule = f"{wrong.validator} {json.dumps(wrong.validator_value, default=str)}"
+        yield Miss(
+            "output.json_schema", f"with {_short(rule)} at {wrong.json_path}", f"a {type(wrong.instance).__name__}"
+        )
+
+
+def _worst(schema: Mapping[str, Any], value: Any) -> Any:
+    """Gives the error that tells most, or None. A registry of one's own keeps the library from fetching anything."""
+    jsonschema: Any = importlib.import_module("jsonschema")
+    referencing: Any = importlib.import_module("referencing")
+    plain = _thawed(schema)
+    kind = jsonschema.validators.validator_for(plain, default=jsonschema.Draft202012Validator)
+    return jsonschema.exceptions.best_match(kind(plain, registry=referencing.Registry()).iter_errors(value))
+
+
+def _thawed(schema: Any) -> Any:
+    """Gives a schema as the library takes it: with dicts."""
+    if checks.is_mapping(schema):
+        return {key: _thawed(each) for key, each in schema.items()}
+    return [_thawed(each) for each in schema] if checks.is_list(schema) else schema
