@@ -19,7 +19,7 @@ from otel_agent import config as settings
 from otel_agent import context as ctx
 from otel_agent.budget import Budget
 from otel_agent.pricing import Price, PriceBook
-from otel_agent.prompts import Prompt, Selector
+from otel_agent.prompts import Gate, Prompt, Selector
 from otel_agent.run import current_run, price_book, use_prices
 from otel_agent.run.border import end_open_runs
 from otel_agent.run.choice import use_prompts
@@ -124,12 +124,13 @@ def configure(
         found = configured.current(given, field="configure.config")
         book = _book(found, prices, fallback_price)
         selector = _selector(found, registered)
+        gate = _gate(found)
         installed = providers.install(service_name=service_name, endpoint=endpoint, protocol=protocol, headers=headers)
         _choose(console, threads, mode)
         settings.HISTORY.choose(place)
         settings.take(configured.written(found))
         use_prices(book)
-        use_prompts(selector, environment=environment())
+        use_prompts(selector, environment=environment(), gate=gate)
         use_budgets(found.budgets.default, found.budgets.agents)
         if settings.LOG_PROMPT_ID.get():
             mark_records()
@@ -168,6 +169,18 @@ def _selector(found: Config, prompts: tuple[Prompt, ...]) -> Selector:
     from otel_agent.stores.sources import sources_of
 
     return ReleaseSelector(sources_of(found, prompts))
+
+
+def _gate(found: Config) -> Gate | None:
+    """Opens the gate of runs whose prompts must have passed, where there is one."""
+    if not found.prompts.require_golden:
+        return None
+    from otel_agent.stores.golden_gate import GoldenGate  # only where it is asked for
+    from otel_agent.stores.golden_ledger import ledger_file
+    from otel_agent.stores.release_writer import ReleaseFiles
+    from otel_agent.stores.sources import override_of
+
+    return GoldenGate(ledger_file(found), ReleaseFiles(override_of(found)))
 
 
 def _place(history: object) -> Path | bool:

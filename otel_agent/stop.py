@@ -6,7 +6,7 @@ Decides which code an exception stands for. Knows nothing of runs, spans or budg
     +-- AgentStop            the run must end             (the limits' doing)
     |   +-- BudgetExceeded   a limit or a window is used up
     |   +-- LoopDetected     the same thing again and again
-    |   +-- PolicyStop       a rule, or a person, said no
+    |   +-- PolicyStop       a rule, a person or a gate said no
     |   +-- Killed           somebody pulled a switch
     +-- ToolDenied           one tool call must not happen; the run goes on
     +-- RunClosed            a gate was asked after its run ended   (the caller's doing)
@@ -207,7 +207,7 @@ class LoopDetected(AgentStop):
 
 
 class PolicyStop(AgentStop):
-    """A rule, or a person, forbade the run to go on."""
+    """A rule, a person or a gate of releases forbade the run to go on."""
 
 
 class Killed(AgentStop):
@@ -321,6 +321,7 @@ _CLASS_OF_GROUP: dict[str, type[AgentStop]] = {
     "loop": LoopDetected,
     "policy": PolicyStop,
     "kill": Killed,
+    "release": PolicyStop,
 }
 
 

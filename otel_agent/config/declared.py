@@ -98,6 +98,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     Setting("prompts.active", _REFS, (), "the version of each prompt that runs get"),
     Setting("prompts.rollback", _REFS, (), "the version of each prompt that a rollback goes back to"),
     settings.REQUIRE_PROMPT_ID,
+    settings.REQUIRE_GOLDEN,
     settings.PROMPTS_FOLDER,
     settings.PROMPTS_OVERRIDE,
     Setting(

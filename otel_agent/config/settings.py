@@ -26,6 +26,7 @@ __all__ = [
     "PROMPTS_FOLDER",
     "PROMPTS_OVERRIDE",
     "PROMPTS_SOURCE",
+    "REQUIRE_GOLDEN",
     "REQUIRE_PROMPT_ID",
     "THREADS",
     "VARIABLES",
@@ -116,6 +117,13 @@ REQUIRE_PROMPT_ID: Setting[bool] = Setting(
     "refuse a run that has no prompt",
     variable="OTEL_AGENT_REQUIRE_PROMPT_ID",
 )
+REQUIRE_GOLDEN: Setting[bool] = Setting(
+    "prompts.require_golden",
+    Flag(),
+    False,
+    "refuse a run whose prompt has not passed its golden tasks",
+    variable="OTEL_AGENT_REQUIRE_GOLDEN",
+)
 PROMPTS_FOLDER: Setting[Path | None] = Setting(
     "prompts.folder",
     PathText("a folder"),
@@ -198,6 +206,7 @@ ALERT_ON_TOKEN_SPIKE: Setting[bool] = Setting(
 VARIABLES: tuple[Setting[Any], ...] = (
     CONFIG,
     REQUIRE_PROMPT_ID,
+    REQUIRE_GOLDEN,
     PROMPTS_FOLDER,
     PROMPTS_OVERRIDE,
     PROMPTS_SOURCE,

@@ -60,6 +60,7 @@ class PromptsSection:
         active: `name:version` of what runs, at most one for each name.
         rollback: `name:version` of what a rollback goes back to, at most one for each name.
         require_prompt_id: whether a run without a prompt is refused.
+        require_golden: whether a run is refused whose prompt has not passed its golden tasks.
         folder: where `<name>/<version>.md` stand; None is `prompts` beside the file, where there is such a folder.
         override: the file that the commands write; None is `otel-agent.override.json` beside the file.
         texts: texts by name and version.
@@ -70,6 +71,7 @@ class PromptsSection:
     active: tuple[str, ...] = ()
     rollback: tuple[str, ...] = ()
     require_prompt_id: bool = False
+    require_golden: bool = False
     folder: Path | None = None
     override: Path | None = None
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=_no_texts, repr=False)

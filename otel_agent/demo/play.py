@@ -24,6 +24,7 @@ from otel_agent.demo.report import Outcome, Report
 from otel_agent.demo.scenarios import SCENARIOS, Scenario
 from otel_agent.demo.show import Show, complain
 from otel_agent.demo.tools import Toolbox
+from otel_agent.run.choice import use_prompts
 from otel_agent.stores.cache import cache_folder
 from otel_agent.telemetry import providers
 from otel_agent.telemetry.variables import SIGNALS, Signal, shown_url
@@ -82,6 +83,7 @@ def _run_demo(scenarios: Sequence[Scenario], model: str, actions: ActionsName, k
         config=Config(),
         history=False if history is None else history,
     )
+    use_prompts(None)  # its prompts pin themselves, and what users require of theirs is not asked of them
     with _knowledge(keep) as knowledge:
         player = Player(knowledge, show, model=model, actions=actions, exports_to=_exports_to())
         report = player.play(scenarios)

@@ -15,6 +15,7 @@ from otel_agent.prompts.release import Canary, Release, bucket, releases
 from otel_agent.prompts.selection import (
     NOBODY,
     Audience,
+    Gate,
     Offer,
     PromptInfo,
     Selected,
@@ -50,6 +51,7 @@ __all__ = [
     "Audience",
     "Canary",
     "Change",
+    "Gate",
     "Offer",
     "Override",
     "Prompt",

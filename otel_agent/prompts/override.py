@@ -37,6 +37,7 @@ CHANGES = ("activated", "rolled_back", "rollout_changed", "reset")
 _CANARY_KEYS = ("version", "percent", "by", "salt", "tenants", "environments")
 _ENTRY_KEYS = ("active", "rollback", "canary", "change")
 _LONGEST_WHY = 2_000
+_LONGEST_OBJECTION = 10_000
 
 
 @checks.known_keywords
@@ -53,6 +54,8 @@ class Change:
         when: the time, UTC, as ISO 8601.
         who: who did it.
         why: the reason given, or None.
+        id: the whole id of `after`, or None where its text was not known.
+        overridden: what spoke against it, where it was done by force.
 
     Raises:
         InvalidSetting: a value can never work.
@@ -66,6 +69,8 @@ class Change:
     when: str
     who: str
     why: str | None = None
+    id: str | None = None
+    overridden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         checks.choice("Change.what", self.what, CHANGES)
@@ -80,6 +85,13 @@ class Change:
         checks.text("Change.who", self.who)
         if self.why is not None:
             checks.text("Change.why", self.why, longest=_LONGEST_WHY)
+        if self.id is not None:
+            parse_ref("Change.id", self.id)
+        if not checks.is_list(self.overridden):
+            raise InvalidSetting(field="Change.overridden", value=self.overridden, allowed="a list of texts")
+        for objection in self.overridden:
+            checks.text("Change.overridden", objection, longest=_LONGEST_OBJECTION)
+        object.__setattr__(self, "overridden", tuple(self.overridden))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from otel_agent.prompts.release import Canary, Release, bucket
 __all__ = [
     "NOBODY",
     "Audience",
+    "Gate",
     "Offer",
     "PromptInfo",
     "Role",
@@ -83,6 +84,14 @@ class Selector(Protocol):
 
     def infos(self) -> Iterable[PromptInfo]:
         """Gives the prompts in use with their roles."""
+        ...
+
+
+class Gate(Protocol):
+    """Whoever knows which prompts have passed their golden tasks."""
+
+    def lets_through(self, prompt: Prompt, /) -> bool:
+        """Tells whether a run may use a prompt."""
         ...
 
 

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
@@ -21,12 +21,13 @@ from otel_agent.prompts import Prompt
 from otel_agent.run import arguments as given
 from otel_agent.run.border import end_open_runs, end_run
 from otel_agent.run.calls import first_line, fn_name, refused_span
-from otel_agent.run.choice import choose_prompt
+from otel_agent.run.choice import choose_prompt, may_run
 from otel_agent.run.defaults import default_budget
-from otel_agent.run.drive import BoundWrapped, Instead, Verb, Wrapped, drive, kind_of, own_parameter, through
+from otel_agent.run.drive import BoundWrapped, Instead, Unopened, Verb, Wrapped, drive, kind_of, own_parameter, through
 from otel_agent.run.exits import watch_exit
 from otel_agent.run.interrupt import arm, disarm
 from otel_agent.run.state import Run, open_runs, opened, plain, run_of
+from otel_agent.stop import StopCode, stop_for
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.instruments import watch_open_runs
 from otel_agent.telemetry.listeners import heard, tell
@@ -95,6 +96,7 @@ class AgentVerb(Verb[Run]):
         mode = asked.mode or config.MODE.get()
         audience = asked.conversation_id, asked.user_id, asked.tenant
         prompt, variant, source = choose_prompt(asked.prompt, audience, parent, mode)
+        passed = may_run(prompt, mode)
         if config.THREADS.get():
             ctx.carry_into_threads()
         agent = asked.name or DEFAULT_NAME
@@ -118,6 +120,8 @@ class AgentVerb(Verb[Run]):
         self._start(run, context)
         opened(run)
         watch_exit(end_open_runs, run.pipeline)
+        if not passed:
+            self._refuse(run)
         if budget.interrupt is not None and run.mode != "observe" and _is_plain(wrapped):
             arm(run)
         return run
@@ -166,6 +170,14 @@ class AgentVerb(Verb[Run]):
             found[semconv.BUDGET[name].limit] = plain(use.limit)
         return found
 
+    def _refuse(self, run: Run) -> NoReturn:
+        """Ends a run before its code begins.
+
+        Raises:
+            PolicyStop: its prompt has not passed.
+        """
+        raise _stopped(run, self.close)
+
     def timer(self, frame: Run) -> asyncio.Timeout | None:
         """Gives the timer that interrupts the task at the run's deadline."""
         unlimited = frame.account.deadline == NO_LIMIT
@@ -190,6 +202,16 @@ class AgentVerb(Verb[Run]):
             return end_run(frame, exc, result)
         finally:
             ctx.restore(frame)
+
+
+def _stopped(run: Run, close: Callable[[Run, BaseException | None, Any], BaseException | None]) -> BaseException:
+    """Closes a run as one whose prompt has not passed, and gives its stop."""
+    code, detail = StopCode.GATE_FAILED, f"{run.prompt_id} has not passed its golden tasks"
+    run.account.mark(code, detail)
+    if run.span is not None and run.recorded:
+        spans.write(run.span, {semconv.DECISION: "deny", semconv.DECISION_REASON: str(code)})
+    stop = stop_for(code, detail=detail, run_id=run.id)
+    return close(run, stop, None) or stop
 
 
 def _is_plain(wrapped: Callable[..., Any] | None) -> bool:
@@ -249,6 +271,10 @@ watch_open_runs(_oldest_ages)
 
 class _ResultVerb(AgentVerb):
     """A run whose call gives a `RunResult`: its own stop and a denial are in it, all else is raised."""
+
+    def _refuse(self, run: Run) -> NoReturn:
+        _stopped(run, self.close)
+        raise Unopened(run.result)
 
     def end(self, frame: Run, exc: BaseException | None, result: Any = None) -> Instead | None:
         instead = super().end(frame, exc, result)

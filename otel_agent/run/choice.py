@@ -10,41 +10,69 @@ from opentelemetry.context import Context, create_key, set_value
 
 from otel_agent import config
 from otel_agent import context as ctx
-from otel_agent.prompts import Audience, Prompt, PromptInfo, Selector
+from otel_agent.prompts import Audience, Gate, Prompt, PromptInfo, Selector
 from otel_agent.prompts.selection import Source, Variant
 from otel_agent.run.state import Run
 from otel_agent.stop import InvalidSetting
 from otel_agent.telemetry.guard import warn_once
 from otel_agent.telemetry.instruments import watch_prompts
 
-__all__ = ["choose_prompt", "selector_in_use", "use_prompts", "with_prompt"]
+__all__ = ["choose_prompt", "may_run", "selector_in_use", "use_prompts", "with_prompt", "without_gate"]
 
 FIELD = "agent_run.prompt"
 _TESTED = create_key("otel-agent-tested-prompt")
+_UNGATED = create_key("otel-agent-ungated")
+
+
+class _Unread:
+    """Stands in the gate's place until the first run asks: then it is known that no `configure()` was first."""
+
+    def lets_through(self, prompt: Prompt, /) -> bool:
+        if config.REQUIRE_GOLDEN.get():
+            allowed = "false where configure() is not called: it reads which prompts have passed"
+            raise InvalidSetting(field=config.REQUIRE_GOLDEN.variable, value=True, allowed=allowed)
+        _using.gate = None
+        return True
 
 
 class _Using:
     """The releases of this process."""
 
-    __slots__ = ("environment", "selector", "testing")
+    __slots__ = ("environment", "gate", "selector", "testing")
 
     def __init__(self) -> None:
         self.selector: Selector | None = None
         self.environment: str | None = None
+        self.gate: Gate | None = _Unread()
         self.testing = False
 
 
 _using = _Using()
 
 
-def use_prompts(selector: Selector | None, *, environment: str | None = None) -> None:
+def use_prompts(selector: Selector | None, *, environment: str | None = None, gate: Gate | None = None) -> None:
     """Makes runs select their prompts by name here.
 
     Args:
         selector: who knows the releases; None for nobody.
         environment: what this process runs in, such as "production", for canaries of some environments only.
+        gate: who knows which prompts have passed; None lets every prompt through.
     """
-    _using.selector, _using.environment = selector, environment
+    _using.selector, _using.environment, _using.gate = selector, environment, gate
+
+
+def may_run(prompt: Prompt | None, mode: str) -> bool:
+    """Tells whether a run may use a prompt; in observe mode each may, and there is one warning for each that may not.
+
+    Raises:
+        InvalidSetting: prompts must have passed by the environment, and nobody has read which have.
+    """
+    gate = _using.gate
+    if gate is None or prompt is None or ctx.current_context().get(_UNGATED) or gate.lets_through(prompt):
+        return True
+    if mode == "observe":
+        warn_once(f"gate:{prompt.id}", "%s has not passed its golden tasks; in observe mode the run goes on", prompt.id)
+    return mode == "observe"
 
 
 def selector_in_use() -> Selector | None:
@@ -59,6 +87,11 @@ def with_prompt(prompt: Prompt, context: Context) -> Context:
     """
     _using.testing = True
     return set_value(_TESTED, prompt, context)
+
+
+def without_gate(context: Context) -> Context:
+    """Gives a context in which runs may use a prompt that has not passed, so that it can be tested."""
+    return set_value(_UNGATED, True, context)
 
 
 def choose_prompt(

@@ -37,6 +37,7 @@ else:
 __all__ = [
     "BoundWrapped",
     "Instead",
+    "Unopened",
     "Verb",
     "Wrapped",
     "can_be_driven",
@@ -51,6 +52,18 @@ F = TypeVar("F", bound=Frame)
 Instead = Callable[[BaseException], Any]
 """What a call does in the place of raising an exception. (A name for the exception itself, in a frame that it passes,
 would keep it and all its frames alive until the next garbage collection.)"""
+
+
+class Unopened(Exception):
+    """What a verb raises whose call ended before its frame was open, and that has what the call returns all the same.
+
+    Args:
+        result: what the call returns.
+    """
+
+    def __init__(self, result: Any) -> None:
+        super().__init__()
+        self.result = result
 
 
 class Verb(Generic[F]):
@@ -314,7 +327,10 @@ def through(verb: Verb[Any], fn: Any) -> Callable[..., Any]:
 
 def _plain(verb: Verb[Any], like: Any) -> Callable[..., Any]:
     def call(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        frame = verb.open(wrapped, args, kwargs)
+        try:
+            frame = verb.open(wrapped, args, kwargs)
+        except Unopened as unopened:
+            return unopened.result
         if type(wrapped) is types.MethodType:  # one level less of C, of which some versions of Python allow few
             wrapped, args = wrapped.__func__, (wrapped.__self__, *args)
         try:
@@ -340,7 +356,10 @@ def _async(verb: Verb[Any], like: Any) -> Callable[..., Any]:
 
 
 async def _await(verb: Verb[Any], wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    frame = verb.open(wrapped, args, kwargs)
+    try:
+        frame = verb.open(wrapped, args, kwargs)
+    except Unopened as unopened:
+        return unopened.result
     try:
         timer = verb.timer(frame)
         if timer is None:

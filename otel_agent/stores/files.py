@@ -15,7 +15,20 @@ from pathlib import Path
 
 from otel_agent.stop import InvalidSetting
 
-__all__ = ["LOCK_SECONDS", "append_line", "lock_file_of", "locked", "read_text", "replace_text"]
+__all__ = [
+    "ABSENT",
+    "LOCK_SECONDS",
+    "Signature",
+    "append_line",
+    "lock_file_of",
+    "locked",
+    "read_text",
+    "replace_text",
+    "signature_of",
+]
+
+Signature = tuple[int, ...] | str
+ABSENT: Signature = "absent"
 
 LOCK_SECONDS = 10.0
 _LEFT_BEHIND = ".new"
@@ -38,6 +51,20 @@ def read_text(path: Path) -> str | None:
         raise InvalidSetting(field=str(path), value=f"byte {wrong.start}", allowed="UTF-8") from None
     except OSError as failed:
         raise _unusable(path, "a file that can be read", failed) from None
+
+
+def signature_of(path: Path) -> Signature:
+    """Gives what changes whenever a file is written or replaced; `ABSENT` where there is none.
+
+    To be asked before the file is read: one that changes in between is then read once more.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ABSENT
+    except OSError as failed:
+        return type(failed).__name__
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def replace_text(path: Path, text: str, *, mode: int = 0o666) -> None:

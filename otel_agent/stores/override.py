@@ -5,17 +5,14 @@ Takes no lock: a writer puts the whole file in place at once. What stands in it 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from otel_agent.prompts import Override
 from otel_agent.stop import InvalidSetting
+from otel_agent.stores.files import ABSENT, Signature, signature_of
 from otel_agent.stores.release_writer import ReleaseFiles
 
-__all__ = ["ABSENT", "OverrideFile", "Signature"]
-
-Signature = tuple[int, ...] | str
-ABSENT: Signature = "absent"
+__all__ = ["OverrideFile"]
 
 
 class OverrideFile:
@@ -32,17 +29,8 @@ class OverrideFile:
         self._files = ReleaseFiles(path)
 
     def signature(self) -> Signature:
-        """Gives what changes whenever the file is replaced; `ABSENT` where there is none.
-
-        To be asked before `read`: a file that is replaced in between is then read once more.
-        """
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            return ABSENT
-        except OSError as failed:
-            return type(failed).__name__
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        """Gives what changes whenever the file is replaced, to be asked before `read`; `ABSENT` where there is none."""
+        return signature_of(self.path)
 
     def read(self) -> Override:
         """Reads the file; one that is not there overrides nothing.

@@ -32,10 +32,11 @@ from otel_agent.prompts import (
 from otel_agent.prompts.selection import Role, Source, choose
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.announce import announce
+from otel_agent.stores.files import ABSENT, Signature
 from otel_agent.stores.flags import Flagged
 from otel_agent.stores.last_good import LastGood, recall, remember
 from otel_agent.stores.looks import LOOK_EVERY, SECOND, Looks
-from otel_agent.stores.override import ABSENT, OverrideFile, Signature
+from otel_agent.stores.override import OverrideFile
 from otel_agent.stores.prompt_lock import check_lock
 from otel_agent.stores.sources import Sources, forced_releases
 from otel_agent.telemetry import guard

@@ -18,7 +18,7 @@ from otel_agent.stores.prompt_folder import read_prompt_folder
 from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock, check_lock, read_lock
 from otel_agent.stores.release_writer import OVERRIDE_FILE
 
-__all__ = ["PROMPT_FOLDER", "Sources", "forced_releases", "sources_of", "variable_of"]
+__all__ = ["PROMPT_FOLDER", "Sources", "forced_releases", "override_of", "sources_of", "variable_of"]
 
 PROMPT_FOLDER = "prompts"
 
@@ -108,6 +108,11 @@ class Sources:
         return found
 
 
+def override_of(config: Config) -> Path:
+    """Gives the override file that a configuration names, there or not."""
+    return config.prompts.override or config.folder / OVERRIDE_FILE
+
+
 def sources_of(config: Config, prompts: Iterable[Prompt] = ()) -> Sources:
     """Gives the sources that a configuration names.
 
@@ -126,7 +131,7 @@ def sources_of(config: Config, prompts: Iterable[Prompt] = ()) -> Sources:
         folder_expected=section.folder is not None,
         lock=base / LOCK_FILE,
         releases=releases(section.active, section.rollback, section.canary),
-        override=section.override or base / OVERRIDE_FILE,
+        override=override_of(config),
         flags=OpenFeatureFlags() if section.source == "openfeature" else None,
         key=config.file or base,
     )
