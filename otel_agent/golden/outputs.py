@@ -84,9 +84,8 @@ def _schema_misses(schema: Mapping[str, Any], output: object) -> Iterator[Miss]:
         return
     try:
         wrong = _worst(schema, value)
-    except (ModuleNotFoundError, RecursionError, LookupError) as failed:
-        missing = isinstance(failed, ModuleNotFoundError)
-        yield Miss("output.json_schema", "checked", HINT if missing else f"a schema that cannot be used ({failed})")
+    except _Unusable as unusable:
+        yield Miss("output.json_schema", "checked", str(unusable))
         return
     if wrong is not None:
         rule = f"{wrong.validator} {json.dumps(wrong.validator_value, default=str)}"
@@ -95,13 +94,25 @@ def _schema_misses(schema: Mapping[str, Any], output: object) -> Iterator[Miss]:
         )
 
 
+class _Unusable(Exception):
+    """Nothing can be checked by a schema; the message says why."""
+
+
 def _worst(schema: Mapping[str, Any], value: Any) -> Any:
     """Gives the error that tells most, or None. A registry of one's own keeps the library from fetching anything."""
-    jsonschema: Any = importlib.import_module("jsonschema")
-    referencing: Any = importlib.import_module("referencing")
+    try:
+        jsonschema: Any = importlib.import_module("jsonschema")
+        referencing: Any = importlib.import_module("referencing")
+    except ModuleNotFoundError:
+        raise _Unusable(HINT) from None
     plain = _thawed(schema)
     kind = jsonschema.validators.validator_for(plain, default=jsonschema.Draft202012Validator)
-    return jsonschema.exceptions.best_match(kind(plain, registry=referencing.Registry()).iter_errors(value))
+    try:
+        return jsonschema.exceptions.best_match(kind(plain, registry=referencing.Registry()).iter_errors(value))
+    except referencing.exceptions.Unresolvable as missing:
+        raise _Unusable(f"a schema that cannot be used: $ref {missing.ref!r} leads nowhere") from None
+    except RecursionError:
+        raise _Unusable("a schema that cannot be used: its $ref lead round in a circle") from None
 
 
 def _thawed(schema: Any) -> Any:

@@ -25,6 +25,7 @@ from otel_agent.checks import Money
 from otel_agent.context import Frame
 from otel_agent.prompts import Prompt
 from otel_agent.run.bill import Bill
+from otel_agent.run.repeats import hashing_arguments
 from otel_agent.stop import AgentStop, StopCode, StopIgnored, ToolDenied, stop_for
 from otel_agent.telemetry import events, spans
 from otel_agent.telemetry.guard import warn_once
@@ -186,6 +187,8 @@ class Run(RunFrame):
             now=ctx.monotonic(),
             observe=mode == "observe",
         )
+        if hashing_arguments():
+            self.account.tree.repeats = True
         self.steps = itertools.count(1)
         self.timer: asyncio.Timeout | None = None
         self.in_flight: dict[Frame, Callable[[], Bill]] = {}

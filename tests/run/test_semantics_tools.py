@@ -18,6 +18,7 @@ from otel_agent import (
     tool_call,
     tool_calls,
 )
+from otel_agent.run.repeats import arguments_hashed
 from otel_agent.testing import Capture
 from tests.support.calls import ask, use
 
@@ -237,3 +238,25 @@ def test_loops_are_the_only_reason_to_hash_arguments(kept: Capture) -> None:
     assert argument.read == 1
     hashes = [span.attributes.get("otel_agent.tool.args_hash") for span in kept.spans]
     assert len(hashes[1]) == 64
+
+
+def test_and_who_judges_runs_by_their_spans(kept: Capture) -> None:
+    with agent_run():
+        with arguments_hashed():
+            search("a")  # its run opened before
+            with agent_run(budget=Budget(max_tool_calls=9)):
+                search("a")
+        search("b")
+    with agent_run():
+        search("a")
+    with arguments_hashed(), arguments_hashed():
+        pass
+    with arguments_hashed(), agent_run():
+        search("a")
+        search("a")
+        with tool_calls([("search", {"query": "b"})]) as (slot,), slot:
+            search("b")
+    hashes = [span.attributes.get("otel_agent.tool.args_hash") for span in kept.spans if "execute_tool" in span.name]
+    assert [each is None for each in hashes] == [True, False, False, True, False, False, False]
+    assert hashes[1] == hashes[4] == hashes[5]
+    assert hashes[2] == hashes[6] != hashes[1]
