@@ -17,7 +17,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from otel_agent import checks
 from otel_agent.config.current import current
@@ -29,7 +29,7 @@ from otel_agent.stores.sources import sources_of
 from otel_agent.telemetry.spans import error_type
 from otel_agent.usage import RunResult
 
-__all__ = ["Agent", "Answer", "Call", "check_call", "find_prompt", "load_agent", "place_of"]
+__all__ = ["Agent", "Answer", "Call", "check_call", "find_prompt", "load_agent", "name_of", "place_of"]
 
 Agent: TypeAlias = Callable[..., Any]
 
@@ -86,6 +86,11 @@ def _module(ref: str, name: str) -> object:
         raise InvalidSetting(field=FIELD, value=ref, allowed=allowed) from wrong
 
 
+def name_of(agent: Agent) -> str:
+    """Gives what an agent is called in its own module."""
+    return str(getattr(agent, "__qualname__", type(agent).__name__))
+
+
 def place_of(error: BaseException) -> str | None:
     """Gives the file and line that raised, the innermost one outside of Python's own import machinery."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
@@ -118,8 +123,7 @@ def check_call(agent: Agent, task: GoldenTask) -> None:
         signature.bind(*args, **kwargs)
     except TypeError as wrong:
         given = "no input" if task.input is None else "this input"
-        name = getattr(agent, "__qualname__", type(agent).__name__)
-        allowed = f"what {name} takes; with {given}: {wrong}"
+        allowed = f"what {name_of(agent)} takes; with {given}: {wrong}"
         raise InvalidSetting(field=f"task {task.id!r}: input", value=type(task.input), allowed=allowed) from None
 
 
@@ -143,7 +147,8 @@ class Call:
             found = self._whole(self._agent(*args, **kwargs))
         except BaseException as error:  # also SystemExit: an agent that leaves must not take the others along
             return Answer(error=error)
-        return Answer(output=found.output if isinstance(found, RunResult) else found)
+        whole: Any = found  # its own name: the type of what is in a result is not known
+        return Answer(output=whole.output if isinstance(found, RunResult) else whole)
 
     def abandon(self) -> None:
         """Cancels a coroutine that is still under way; a plain function nobody can stop."""
@@ -151,11 +156,12 @@ class Call:
             self._waited.cancel()
 
     def _whole(self, found: Any) -> Any:
-        if isinstance(found, AsyncIterator):
+        kind = cast("type[object]", type(found))
+        if issubclass(kind, AsyncIterator):
             return _joined(self._wait(_listed(found)))
         if inspect.isawaitable(found):
             return self._wait(found)
-        return _joined(list(found)) if isinstance(found, Iterator) else found
+        return _joined(list(found)) if issubclass(kind, Iterator) else found
 
     def _wait(self, found: Awaitable[Any]) -> Any:
         self._waited = asyncio.run_coroutine_threadsafe(_guarded(found), _loop())
@@ -200,17 +206,20 @@ def _loop() -> asyncio.AbstractEventLoop:
 # which prompt it gets
 
 
-def find_prompt(ref: str, config: Config | Path | None = None) -> Prompt:
+def find_prompt(ref: str, config: Config | Path | None = None, *, field: str = "prompt") -> Prompt:
     """Finds the prompt that `name:version` stands for: among those of `configure()`, else of the configuration.
 
     Args:
         ref: `name:version`, or a whole prompt id.
         config: the configuration; None is the one that is found.
+        field: what is set to it, for the error.
 
     Raises:
         InvalidSetting: nothing stands under it.
     """
-    registry = getattr(selector_in_use(), "registry", None)
-    if not isinstance(registry, Registry) or ref not in registry:
-        registry = sources_of(current(config)).registry(registry)
-    return registry.get(ref, field="--prompt")
+    registered = getattr(selector_in_use(), "registry", None)
+    known = registered if isinstance(registered, Registry) and registered.names else None
+    if known is None or ref not in known:
+        configured = sources_of(current(config)).registry()
+        known = configured if known is None or ref in configured else known
+    return known.get(ref, field=field)

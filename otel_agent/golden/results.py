@@ -18,7 +18,17 @@ from otel_agent.golden.baseline import BaselineComparison
 from otel_agent.golden.invariants import Violation
 from otel_agent.usage import PastRun
 
-__all__ = ["Result", "Side", "State", "TaskResult", "Trial", "Verdict", "default_quorum", "failure_rate_left"]
+__all__ = [
+    "Result",
+    "Side",
+    "State",
+    "TaskResult",
+    "Trial",
+    "Verdict",
+    "allowed_by",
+    "default_quorum",
+    "failure_rate_left",
+]
 
 Side = Literal["candidate", "baseline"]
 State = Literal["passed", "failed", "inconclusive"]
@@ -36,6 +46,11 @@ def default_quorum(repeats: int) -> int:
 def failure_rate_left(runs: int) -> float:
     """Gives the highest rate of failures that so many runs without one still allow, at 95 %."""
     return 1 - (1 - LEVEL) ** (1 / runs) if runs else 1.0
+
+
+def allowed_by(violation: Violation) -> str:
+    """Gives what a bound allows, for a report: of an answer's text the task says it, which is content."""
+    return "what the task says" if violation.field.startswith("output") else violation.allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +169,8 @@ class Result:
     @property
     def limits(self) -> tuple[str, ...]:
         """The limits that every judged run was under, by name."""
-        found = [frozenset(trial.limits) for trial in self.trials if trial.run is not None]
-        return tuple(sorted(frozenset.intersection(*found))) if found else ()
+        found = [trial.limits for trial in self.trials if trial.run is not None]
+        return tuple(limit for limit in (found[0] if found else ()) if all(limit in each for each in found))
 
     @property
     def verdict(self) -> Verdict:
