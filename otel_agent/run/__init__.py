@@ -2,7 +2,8 @@
 
 Decides the order in which a call asks the other rooms: account, span, the user's code, account, span. Each file has one
 part: `state` the run, `agent` its border, `llm`, `tool` and `batch` the calls, `drive` how any of them goes around a
-callable, `steps` what of that runs step by step, `collector` what the garbage collector ends.
+callable, `steps` what of that runs step by step, `collector` what the garbage collector ends, `playing` who answers
+for the tools in a replay.
 """
 
 from __future__ import annotations

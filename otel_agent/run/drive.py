@@ -23,6 +23,7 @@ import wrapt
 from otel_agent import context as ctx
 from otel_agent.context import Frame
 from otel_agent.run.collector import hand_over, thrown_away, watch_collector
+from otel_agent.run.playing import playing
 from otel_agent.run.steps import PLAIN, Lasting, asteps, is_named_stream, last_for, lasts, named, steps, timed
 from otel_agent.stop import InvalidSetting
 
@@ -306,7 +307,8 @@ def _function(verb: Verb[Any], fn: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         frame = open_frame(fn, args, kwargs)
         try:
-            result: object = fn(*args, **kwargs)
+            stand_in = playing.stand_in
+            result: object = fn(*args, **kwargs) if stand_in is None else stand_in.call(verb, fn, args, kwargs)
         except BaseException as exc:
             instead = verb.end(frame, exc)
             if instead is None:
@@ -331,7 +333,10 @@ def _plain(verb: Verb[Any], like: Any) -> Callable[..., Any]:
             frame = verb.open(wrapped, args, kwargs)
         except Unopened as unopened:
             return unopened.result
-        if type(wrapped) is types.MethodType:  # one level less of C, of which some versions of Python allow few
+        if playing.stand_in is not None:
+            wrapped = functools.partial(playing.stand_in.call, verb, wrapped)
+            args, kwargs = (args, kwargs), {}
+        elif type(wrapped) is types.MethodType:  # one level less of C, of which some versions of Python allow few
             wrapped, args = wrapped.__func__, (wrapped.__self__, *args)
         try:
             result = wrapped(*args, **kwargs)
@@ -360,6 +365,9 @@ async def _await(verb: Verb[Any], wrapped: Callable[..., Any], args: tuple[Any, 
         frame = verb.open(wrapped, args, kwargs)
     except Unopened as unopened:
         return unopened.result
+    if playing.stand_in is not None:
+        wrapped = functools.partial(playing.stand_in.call, verb, wrapped)
+        args, kwargs = (args, kwargs), {}
     try:
         timer = verb.timer(frame)
         if timer is None:

@@ -34,6 +34,7 @@ from otel_agent.run.calls import (
     tell_started,
 )
 from otel_agent.run.drive import drive, own_parameter
+from otel_agent.run.playing import playing
 from otel_agent.run.state import Run, RunFrame, plain
 from otel_agent.stop import InvalidSetting, ToolDenied
 from otel_agent.telemetry.guard import broken, warn_once
@@ -174,6 +175,8 @@ class ToolVerb(CallVerb[ToolCall]):
         run: Run | None = above if type(above) is Run else above.run if above is not None else None
         if run is not None and run.account.closed:
             run = run_here(above, context)
+        if playing.stand_in is not None:
+            playing.stand_in.opens(self, wrapped)
         call = ToolCall()
         call.run = run
         call.above = above
@@ -266,10 +269,11 @@ class ToolVerb(CallVerb[ToolCall]):
 
     def _digest(self, wrapped: Callable[..., Any] | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         if wrapped is not None:
-            return tool_digest(self.tool, self._bound(wrapped, args, kwargs))
+            return tool_digest(self.tool, self.arguments_of(wrapped, args, kwargs))
         return tool_digest(self.tool, self.arguments)
 
-    def _bound(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def arguments_of(self, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Gives a call's arguments by the names of the tool's parameters, the tool's own object left out."""
         try:
             if self._signature is None:
                 self._signature, self._own = inspect.signature(wrapped), own_parameter(wrapped)

@@ -1,0 +1,124 @@
+"""Who stands at the boundary: a player for all trials of a process, a tape for each of them.
+
+Decides which requests come by here at all: those of a trial, which its OpenTelemetry context tells. Everything else
+in the process goes its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+
+from opentelemetry import context as otel
+from opentelemetry.context import Context
+
+from otel_agent.context import current_context
+from otel_agent.run.playing import playing
+from otel_agent.stop import InvalidSetting
+
+if TYPE_CHECKING:
+    from otel_agent.config.values import GoldenTask
+    from otel_agent.golden.replay.recording import Answer
+    from otel_agent.run.llm import LLMCall
+
+__all__ = ["Asked", "Boundary", "Player", "Tape", "in_context", "standing", "tape_here"]
+
+_TAPE = otel.create_key("otel-agent-tape")
+
+
+class Asked(Protocol):
+    """One request to a model, on its way."""
+
+    @property
+    def answer(self) -> Answer | None:
+        """What is to be answered in the model's place; None lets the request go to it."""
+
+    def answered(self, answer: Answer) -> None:
+        """Hears what came of it."""
+
+
+class Tape(Protocol):
+    """One trial at the boundary.
+
+    Attributes:
+        problem: why the trial cannot be judged, in one line, or None; asked before the agent is called, and after.
+    """
+
+    problem: str | None
+
+    def opens(self, verb: Any, wrapped: Callable[..., Any] | None) -> None:
+        """Hears of a tool that is about to be asked for."""
+
+    def tool(self, verb: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Calls a tool, or answers in its place."""
+
+    def model(self, name: str, key: str, size: int, call: LLMCall) -> Asked:
+        """Hears of a request to a model."""
+        ...
+
+    def end(self, steps: int) -> None:
+        """Hears that the trial is over, and how many LLM calls its run made."""
+
+
+class Player(Protocol):
+    """Records trials, or answers them from a recording, inside a `with` block.
+
+    Attributes:
+        replays: whether answers come from a recording.
+    """
+
+    replays: bool
+
+    def tape(self, task: GoldenTask, repeat: int) -> Tape:
+        """Gives the tape of a trial."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Boundary:
+    """What the tools of the package ask while a player stands here."""
+
+    def opens(self, verb: Any, wrapped: Callable[..., Any] | None) -> None:
+        tape = tape_here()
+        if tape is not None:
+            tape.opens(verb, wrapped)
+
+    def call(self, verb: Any, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        from otel_agent.run.tool import ToolVerb
+
+        tape = tape_here() if isinstance(verb, ToolVerb) else None
+        return fn(*args, **kwargs) if tape is None else tape.tool(verb, fn, args, kwargs)
+
+
+def tape_here() -> Tape | None:
+    """Gives the tape of the trial that this code runs in, or None."""
+    found: Any = current_context().get(_TAPE)
+    return cast("Tape | None", found)
+
+
+def in_context(tape: Tape, context: Context) -> Context:
+    """Gives a context whose code is a trial's."""
+    return otel.set_value(_TAPE, tape, context)
+
+
+@contextmanager
+def standing() -> Generator[None]:
+    """Stands at both boundaries while the block runs.
+
+    Raises:
+        InvalidSetting: somebody stands there.
+    """
+    from otel_agent.golden.replay.transports import wrapped_transports
+
+    if playing.stand_in is not None:
+        raise InvalidSetting(field="player", value="a second one", allowed="one at a time in a process")
+    playing.stand_in = Boundary()
+    try:
+        with wrapped_transports():
+            yield
+    finally:
+        playing.stand_in = None
