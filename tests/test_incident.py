@@ -21,6 +21,7 @@ from otel_agent.stores.sources import sources_of
 from otel_agent.testing import Capture, capture, fake_clock
 from otel_agent.testing.clock import FakeClock
 from tests.support.offline import run as in_a_process
+from tests.support.ready import READY, pass_golden
 
 V12 = Prompt("support", "v12", "Answer.")
 V13 = Prompt("support", "v13", "Answer using KB. Cite tool results.")
@@ -103,7 +104,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
     (folder / "prompts" / "support").mkdir(parents=True)
     for prompt in (V12, V13, V14):
         (folder / "prompts" / "support" / f"{prompt.version}.md").write_text(f"{prompt.text}\n")
-    (folder / "otel-agent.yaml").write_text('prompts: {active: "support:v13", rollback: "support:v12"}\n')
+    prompts = 'prompts: {active: "support:v13", rollback: "support:v12"}'
+    (folder / "otel-agent.yaml").write_text(f"{prompts}\n{READY}")
+    pass_golden(folder / "otel-agent.yaml")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with fake_clock() as clock, capture() as kept:
         use_prompts(ReleaseSelector(sources_of(current(folder / "otel-agent.yaml"))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from otel_agent import __version__
+from otel_agent.cli.check import check
 from otel_agent.cli.completion import completion
 from otel_agent.cli.config import config
 from otel_agent.cli.demo import demo
@@ -24,6 +25,7 @@ def app() -> None:
     """OpenTelemetry for LLM agents: every run traced, held to its budget, and ended with a reason."""
 
 
+app.add_command(check)
 app.add_command(completion)
 app.add_command(config)
 app.add_command(demo)

@@ -27,7 +27,8 @@ from otel_agent.demo.tools import Toolbox
 from otel_agent.run.choice import use_prompts
 from otel_agent.stores.cache import cache_folder
 from otel_agent.telemetry import providers
-from otel_agent.telemetry.variables import SIGNALS, Signal, shown_url
+from otel_agent.telemetry.destinations import target_of
+from otel_agent.telemetry.variables import SIGNALS
 from otel_agent.testing.server import Ledger
 from otel_agent.views.text import plural
 
@@ -208,14 +209,8 @@ def _exports_to() -> str | None:
     done = providers.install()
     if not done.backend:
         return None
-    targets = [_target(signal) for signal in SIGNALS if getattr(done, signal) == "exporting"]
+    targets = [target_of(signal) for signal in SIGNALS if getattr(done, signal) == "exporting"]
     return ", ".join(dict.fromkeys(targets)) or "the OpenTelemetry providers that this process has already"
-
-
-def _target(signal: Signal) -> str:
-    names = (f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    endpoints = [shown_url(os.environ[name]) for name in names if os.environ.get(name)]
-    return endpoints[0] if endpoints else f"exporter {os.environ.get(f'OTEL_{signal.upper()}_EXPORTER')}"
 
 
 def _history() -> Path | None:

@@ -13,6 +13,7 @@ import pytest
 from otel_agent import __version__
 from otel_agent.cli import app, completion, demo, main
 from tests.support.offline import environment, run
+from tests.support.ready import READY, pass_golden
 
 WITHOUT = """
 import sys
@@ -59,7 +60,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in app.app.commands)
-    assert set(app.app.commands) == {"completion", "config", "demo", "prompts", "runs", "stack"}
+    assert set(app.app.commands) == {"check", "completion", "config", "demo", "prompts", "runs", "stack"}
 
 
 def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,9 +115,10 @@ ACTIVATE = ["otel-agent", "prompts", "activate", "support:v14", "--who", "anna"]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project with two versions of one prompt."""
+    """A project with two versions of one prompt, each of which is ready."""
     texts = 'texts: {support: {v13: "Answer.", v14: "Answer well."}}'
-    (tmp_path / "otel-agent.yaml").write_text(f'prompts: {{active: "support:v13", {texts}}}\n')
+    (tmp_path / "otel-agent.yaml").write_text(f'prompts: {{active: "support:v13", {texts}}}\n{READY}')
+    pass_golden(tmp_path / "otel-agent.yaml")
     return tmp_path
 
 

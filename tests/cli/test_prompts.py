@@ -24,10 +24,11 @@ from otel_agent.prompts import Canary, Release
 from otel_agent.stores.files import locked
 from otel_agent.stores.release_writer import ReleaseFiles
 from tests.support.offline import environment, run
+from tests.support.ready import READY, pass_golden
 
 TEXTS = {"v12": "Answer.", "v13": "Answer using KB.\nCite.", "v14": "Answer using KB, at length.\nCite."}
 V12, V13, V14 = (Prompt("support", version, text) for version, text in TEXTS.items())
-CONFIG = 'prompts: {active: "support:v13", rollback: "support:v12"}\n'
+CONFIG = f'prompts: {{active: "support:v13", rollback: "support:v12"}}\n{READY}'
 
 
 class Said(NamedTuple):
@@ -45,11 +46,12 @@ Run = Callable[..., Said]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project with three versions of one prompt."""
+    """A project with three versions of one prompt, each of which is ready."""
     (tmp_path / "prompts" / "support").mkdir(parents=True)
     for version, text in TEXTS.items():
         (tmp_path / "prompts" / "support" / f"{version}.md").write_text(f"{text}\n")
     (tmp_path / "otel-agent.yaml").write_text(CONFIG)
+    pass_golden(tmp_path / "otel-agent.yaml")
     monkeypatch.chdir(tmp_path)
     for name in ("OTEL_AGENT_CONFIG", "OTEL_AGENT_PROMPT_SUPPORT", "OTEL_AGENT_PROMPTS_OVERRIDE", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
@@ -347,6 +349,9 @@ class TestActivate:
     @pytest.mark.parametrize("known", ["support:v12", "support:v13", "sales:v1"])
     def test_without_a_text_here_what_a_file_names_is_known(self, known: str, cli: Run, folder: Path) -> None:
         second_prompt(folder)
+        _write(folder / "prompts" / "sales" / "v0.md", "Do sell.\n")
+        _write(folder / "otel-agent.yaml", CONFIG.replace('"support:v13"', '["support:v13", "sales:v0"]'))
+        pass_golden(folder / "otel-agent.yaml", "sales:v1")
         cli("lock")
         shutil.rmtree(folder / "prompts")
         assert cli("activate", known).code == 0
@@ -400,6 +405,7 @@ class TestActivate:
     def test_a_version_that_is_not_recorded_is_noted_where_there_is_a_lock(self, cli: Run, folder: Path) -> None:
         cli("lock")
         (folder / "prompts" / "support" / "v15.md").write_text("New.\n")
+        pass_golden(folder / "otel-agent.yaml", "support:v15")
         assert "support:v15 is not in prompts.lock yet" in cli("activate", "v15").err
 
     @pytest.mark.parametrize("asked", ["", "support", "a:b:c", ":v1"])
@@ -575,10 +581,13 @@ class TestRollback:
             (lambda folder: _write(folder / "prompts/support/v14.md", "---\nownr: a\n---\nHi.\n"), "support/v14.md"),
             (lambda folder: _write(folder / "prompts.lock", "<<<<<<< HEAD\n"), "prompts.lock:1"),
             (
-                lambda folder: _write(folder / "otel-agent.yaml", CONFIG + "budgets: {max_stpes: 5}\n"),
-                ":2:11: budgets.max",
+                lambda folder: _write(folder / "otel-agent.yaml", CONFIG.replace("max_steps", "max_stpes")),
+                ":3:11: budgets.max",
             ),
-            (lambda folder: _write(folder / "otel-agent.yaml", CONFIG[:-2] + ", actve: 'a:v1'}\n"), "prompts.actve"),
+            (
+                lambda folder: _write(folder / "otel-agent.yaml", "prompts: {actve: 'a:v1', " + CONFIG[10:]),
+                "prompts.actve",
+            ),
             (
                 lambda folder: _write(
                     folder / "otel-agent.yaml",

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from otel_agent.cli.prompts.changing import Asked, Done, make
-from otel_agent.cli.prompts.gates import pass_gates, read_to_release
+from otel_agent.cli.prompts.gates import GATES, SOUND, pass_gates, read_to_release
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
 from otel_agent.cli.prompts.printing import note
 from otel_agent.cli.prompts.targets import VERSION, version_of
-from otel_agent.prompts import changes
+from otel_agent.prompts import changes, parse_ref
 
 __all__ = ["activate"]
 
@@ -30,18 +30,20 @@ def activate(
     why: str | None,
     force: bool,
 ) -> None:
-    """Give every new run VERSION, such as support:v14.
+    """Give every new run VERSION, such as support:v14. It must be ready: see `otel-agent check VERSION`.
 
     What was active is what a rollback leads to from then on. A canary ends, whichever version it tries.
     """
     book = read_to_release(config, force=force)
     ref = version_of(book, version)
-    pass_gates(book, ref, force=force, why=why)
+    release = book.release(ref.name)
+    goes_out = release is None or parse_ref("active", release.active)[:2] != ref[:2]
+    overridden = pass_gates(book, ref, gates=GATES if goes_out else SOUND, force=force, why=why, as_json=as_json)
     done = make(
         book,
         ref.name,
         lambda release, author: changes.activate(release, str(ref), author),
-        Asked(who=who, why=why, dry_run=dry_run, as_json=as_json),
+        Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, overridden=overridden),
     )
     _tell_of_the_canary(done, dry_run=dry_run)
 

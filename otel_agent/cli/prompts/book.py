@@ -16,7 +16,7 @@ from otel_agent import InvalidSetting
 from otel_agent.config.current import existing, find, with_environment
 from otel_agent.config.file import load_prompts
 from otel_agent.config.values import Config
-from otel_agent.prompts import Override, Prompt, Registry, Release, only_version, parse_ref, version_order
+from otel_agent.prompts import Override, Prompt, Ref, Registry, Release, only_version, parse_ref, version_order
 from otel_agent.prompts.release import Percent
 from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock
 from otel_agent.stores.release_writer import OVERRIDE_FILE, ReleaseFiles
@@ -119,6 +119,13 @@ class Book:
         """Gives the variable of this environment that sets a prompt's version, and its value."""
         value = os.environ.get(variable_of(name))
         return (variable_of(name), value) if value else None
+
+    def id_of(self, ref: Ref) -> str | None:
+        """Gives the whole id of a version: that of its text, or without one that which the lock records; else None."""
+        text = self.texts.get(f"{ref.name}:{ref.version}")
+        entry = None if self.lock is None else self.lock.entries.get(f"{ref.name}:{ref.version}")
+        known = text.prompt.id if text is not None else None if entry is None else entry.id
+        return known if known is None or ref.hash in (None, known.rpartition(":")[2]) else None
 
     def lock_state(self, prompt: Prompt) -> LockState:
         """Tells whether a text is recorded."""

@@ -11,7 +11,7 @@ import click
 from otel_agent import InvalidSetting
 from otel_agent.cli.prompts.book import Book
 from otel_agent.cli.prompts.changing import Asked, Done, make
-from otel_agent.cli.prompts.gates import pass_gates, read_to_release
+from otel_agent.cli.prompts.gates import GATES, SOUND, pass_gates, read_to_release
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
 from otel_agent.cli.prompts.targets import VERSION, version_of
 from otel_agent.prompts import Canary, Ref, Release, changes
@@ -63,7 +63,8 @@ def canary(
 ) -> None:
     """Give VERSION, such as support:v14, to a share of the conversations, the same ones each time.
 
-    The rest get the active version, and so does a run that has no such id. While the version is the same, what is not
+    It must be ready: see `otel-agent check VERSION`. The rest get the active version, and so does a run that has no
+    such id. While the version is the same, what is not
     said stays as it is, and a greater share keeps everybody who is in. Another version begins without any of it, and
     another salt draws everybody anew; a note says so.
     """
@@ -77,8 +78,10 @@ def canary(
         tenants=tuple(dict.fromkeys(tenants)) or None,
         environments=tuple(dict.fromkeys(environments)) or None,
     )
+    overridden: tuple[str, ...] = ()
     if float(percent):
-        pass_gates(book, ref, force=force, why=why)
+        gates = GATES if _goes_to_more(book.release(ref.name), trial) else SOUND
+        overridden = pass_gates(book, ref, gates=gates, force=force, why=why, as_json=as_json)
 
     def how(release: Release | None, author: Author) -> Changed:
         if release is None:
@@ -86,7 +89,17 @@ def canary(
             raise InvalidSetting(field="canary", value=ref.name, allowed=allowed)
         return changes.try_out(release, trial, author)
 
-    make(book, ref.name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json), notes=_what_else_changes)
+    asked = Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, overridden=overridden)
+    make(book, ref.name, how, asked, notes=_what_else_changes)
+
+
+def _goes_to_more(release: Release | None, trial: Trial) -> bool:
+    """Tells whether anybody may get the version who did not; a share that only shrinks takes it from some."""
+    running = None if release is None else release.canary
+    others = any(each is not None for each in (trial.by, trial.salt, trial.tenants, trial.environments))
+    if running is None or running.version != trial.version or others:
+        return True
+    return float(trial.percent) > float(running.percent)
 
 
 def _what_else_changes(done: Done) -> Iterator[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from otel_agent.cli.prompts.book import Book, shown
 from otel_agent.cli.prompts.options import who_or_user
 from otel_agent.cli.prompts.printing import change_json, document, note, release_json, say
-from otel_agent.prompts import Release
+from otel_agent.prompts import Release, parse_ref
 from otel_agent.prompts.changes import Author, Changed
 
 __all__ = ["Asked", "Done", "make"]
@@ -16,13 +16,14 @@ __all__ = ["Asked", "Done", "make"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How a change is asked for: by whom, why, whether only to tell, in which form, and if over a broken file."""
+    """How a change is asked for: by whom, why, whether only to tell, in which form, and over what by force."""
 
     who: str | None
     why: str | None
     dry_run: bool
     as_json: bool
     mend: bool = False
+    overridden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def make(
 
     def noted(release: Release | None, author: Author) -> Changed:
         seen.append(release)
-        return how(release, author)
+        return _recorded(book, how(release, author), asked)
 
     changed = book.files.change(
         name,
@@ -79,6 +80,15 @@ def make(
         note(each)
     _notes(book, done)
     return done
+
+
+def _recorded(book: Book, changed: Changed, asked: Asked) -> Changed:
+    """Puts into the change which text it is about, and what was overridden."""
+    change = changed.change
+    if change is None:
+        return changed
+    known = None if change.after is None else book.id_of(parse_ref("after", change.after))
+    return changed._replace(change=replace(change, id=known, overridden=asked.overridden))
 
 
 def _json(done: Done, *, dry_run: bool) -> dict[str, object]:

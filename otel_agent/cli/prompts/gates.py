@@ -1,6 +1,6 @@
 """What must hold before a version may go out to runs: each gate is a function that says what speaks against it.
 
-Decides that alone. A gate that is to be asked before `activate` and `canary` is added to `GATES`.
+Decides that alone. `GATES` are asked before a version goes out to more runs; `SOUND` alone where none more get it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ import click
 
 from otel_agent import checks
 from otel_agent.cli.prompts.book import Book, read_book, read_what_can_be, shown
-from otel_agent.cli.prompts.printing import complain, note, warn
+from otel_agent.cli.prompts.printing import complain, document, note, warn
+from otel_agent.cli.prompts.readiness import readiness
 from otel_agent.prompts import Ref
 from otel_agent.stop import InvalidSetting
+from otel_agent.views.text import clean
 
 __all__ = [
     "GATES",
+    "SOUND",
     "Gate",
     "has_a_text",
     "is_as_recorded",
     "is_known",
+    "is_ready",
     "pass_gates",
     "read_to_release",
     "texts_are_as_recorded",
@@ -69,7 +73,15 @@ def texts_are_as_recorded(book: Book, _: Ref) -> Iterator[str]:
         yield from is_as_recorded(book, Ref(text.prompt.name, text.prompt.version))
 
 
-GATES: tuple[Gate, ...] = (has_a_text, is_known, texts_are_as_recorded)
+def is_ready(book: Book, ref: Ref) -> Iterator[str]:
+    """Wants all that `otel-agent check` lists."""
+    for item in readiness(book, ref):
+        if not item.ready:
+            yield str(item)
+
+
+SOUND: tuple[Gate, ...] = (has_a_text, is_known, texts_are_as_recorded)
+GATES: tuple[Gate, ...] = (*SOUND, is_ready)
 
 
 def read_to_release(config: Path | None, *, force: bool) -> Book:
@@ -88,7 +100,15 @@ def read_to_release(config: Path | None, *, force: bool) -> Book:
     return book
 
 
-def pass_gates(book: Book, ref: Ref, *, gates: tuple[Gate, ...] = GATES, force: bool, why: str | None) -> None:
+def pass_gates(
+    book: Book,
+    ref: Ref,
+    *,
+    gates: tuple[Gate, ...] = GATES,
+    force: bool,
+    why: str | None,
+    as_json: bool = False,
+) -> tuple[str, ...]:
     """Stops the command where a gate objects, unless it is forced.
 
     Args:
@@ -97,6 +117,10 @@ def pass_gates(book: Book, ref: Ref, *, gates: tuple[Gate, ...] = GATES, force: 
         gates: who is asked.
         force: go on, and say what was objected.
         why: the reason that is kept, without which nothing is forced.
+        as_json: print what was objected as a document too, where the command stops.
+
+    Returns:
+        What was objected and is overridden.
 
     Raises:
         UsageError: it is forced without a reason.
@@ -104,9 +128,12 @@ def pass_gates(book: Book, ref: Ref, *, gates: tuple[Gate, ...] = GATES, force: 
     """
     if force and not why:
         raise click.UsageError("--force needs --why: the reason is kept in the history")
-    objections = [objection for gate in gates for objection in gate(book, ref)]
+    objections = tuple(" ".join(clean(objection).split()) for gate in gates for objection in gate(book, ref))
     for objection in objections:
         (note if force else complain)(objection)
     if objections and not force:
         complain("nothing was changed; --force --why TEXT does it in spite of that")
+        if as_json:
+            document({"prompt": ref.name, "version": ref.version, "changed": False, "missing": list(objections)})
         raise click.exceptions.Exit(1)
+    return objections

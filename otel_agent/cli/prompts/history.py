@@ -23,7 +23,10 @@ HEADERS = ("when", "prompt", "what", "from", "to", "canary", "who", "why")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the last N changes.")
 @reads
 def history(name: str | None, limit: int | None, config: Path | None, as_json: bool) -> None:
-    """Show what was activated, tried and rolled back, the newest first; with NAME only of that prompt."""
+    """Show what was activated, tried and rolled back, the newest first; with NAME only of that prompt.
+
+    Of what was done by force, --json has what spoke against it as `overridden`.
+    """
     files = read_book(config).files
     found = files.read_history()
     changes = [change for change in reversed(found.changes) if name in (None, change.prompt)][:limit]
@@ -40,4 +43,5 @@ def history(name: str | None, limit: int | None, config: Path | None, as_json: b
 def _cells(change: Change) -> list[Cell]:
     share = None if change.percent is None else f"{change.percent} %"
     when = change.when[:19].replace("T", " ")
-    return [when, change.prompt, change.what, change.before, change.after, share, change.who, change.why]
+    what = f"{change.what} by force" if change.overridden else change.what
+    return [when, change.prompt, what, change.before, change.after, share, change.who, change.why]

@@ -12,7 +12,7 @@ import click
 from otel_agent import InvalidSetting
 from otel_agent.cli.prompts.printing import complain
 
-__all__ = ["EXITS", "Command", "force_option", "reads", "who_or_user", "writes"]
+__all__ = ["EXITS", "REFUSED", "Command", "force_option", "reads", "who_or_user", "writes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

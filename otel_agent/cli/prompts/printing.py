@@ -81,5 +81,5 @@ def release_json(release: Release | None) -> dict[str, Any] | None:
 
 def change_json(change: Change) -> dict[str, Any]:
     """Gives a change as JSON has it."""
-    keys = ("what", "prompt", "before", "after", "percent", "when", "who", "why")
-    return {key: getattr(change, key) for key in keys}
+    keys = ("what", "prompt", "before", "after", "percent", "when", "who", "why", "id")
+    return {**{key: getattr(change, key) for key in keys}, "overridden": list(change.overridden)}

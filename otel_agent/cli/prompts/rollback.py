@@ -45,7 +45,8 @@ def rollback(
     for wrong in book.problems:
         warn(str(wrong))
     name, ref = _meant(book, target, any_name=force)
-    pass_gates(book, ref or Ref(name, ""), gates=() if ref is None else (has_a_text,), force=force, why=why)
+    gates = () if ref is None else (has_a_text,)
+    overridden = pass_gates(book, ref or Ref(name, ""), gates=gates, force=force, why=why, as_json=as_json)
     if book.broken is not None:
         if not force:
             raise book.broken
@@ -58,7 +59,8 @@ def rollback(
             raise InvalidSetting(field="rollback", value=name, allowed="a prompt that something is released of")
         return changes.roll_back(release, None if ref is None else str(ref), author)
 
-    done = make(book, name, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, mend=force))
+    asked = Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, mend=force, overridden=overridden)
+    done = make(book, name, how, asked)
     for contradiction in is_as_recorded(book, parse_ref("rollback", done.after.active)):
         note(contradiction)
     if done.changed.change is None:
