@@ -73,7 +73,8 @@ def main() -> None:
         (folder / "otel-agent.yaml").write_text(CONFIG)
         configure("prompt-release", config=folder / "otel-agent.yaml", console=False)
         ask_all()
-        type_command(folder, "canary", "support:v14", "--percent", "10")
+        # there are no golden tasks yet: examples/golden has a project with them
+        type_command(folder, "canary", "support:v14", "--percent", "10", "--force", "--why", "to try it")
         ask_all()
         type_command(folder, "rollback", "support:v13", "--why", "six times the tool calls")
         ask_all()

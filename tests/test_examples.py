@@ -25,7 +25,7 @@ FACTS = {
         "the model server answered 7 times",
     ],
     "prompt_release": [
-        "support:v13:01c17c121d39: 200 runs, 1 tool calls each\n$ otel-agent prompts canary support:v14 --percent 10\n",
+        "support:v13:01c17c121d39: 200 runs, 1 tool calls each\n$ otel-agent prompts canary support:v14 --percent 10 ",
         " runs, 6 tool calls each\n$ otel-agent prompts rollback support:v13 --why six times the tool calls\n",
         "canary    none         (was support:v14, 10 % of the conversations)",
     ],

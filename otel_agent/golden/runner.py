@@ -30,7 +30,7 @@ from otel_agent.golden.observed import NoRun, observe
 from otel_agent.golden.results import Result, Side, TaskResult, Trial, default_quorum
 from otel_agent.golden.tasks import TaskSet, task_digest
 from otel_agent.prompts import Prompt
-from otel_agent.run.choice import with_prompt
+from otel_agent.run.choice import with_prompt, without_gate
 from otel_agent.run.repeats import arguments_hashed
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.otlp_json import PastSpan
@@ -101,7 +101,8 @@ class _Running:
 
     def _work(self) -> None:
         prompt, player = self._job.prompt, self._way.player
-        ctx.attach(self._context if prompt is None else with_prompt(prompt, self._context))
+        context = without_gate(self._context)  # what has not passed yet is what is to be tested
+        ctx.attach(context if prompt is None else with_prompt(prompt, context))
         try:
             with nullcontext() if player is None else player.play(self._job.task, self._job.repeat):
                 self._answer = self._call.answer()
