@@ -14,11 +14,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 from otel_agent import context as ctx
 from otel_agent.config.values import Config, GoldenTask
@@ -27,6 +26,7 @@ from otel_agent.golden.baseline import compare_tasks
 from otel_agent.golden.invariants import violations
 from otel_agent.golden.keeping import Keeper, golden_history, past_spans
 from otel_agent.golden.observed import NoRun, observe
+from otel_agent.golden.replay import Player, Tape, in_context
 from otel_agent.golden.results import Result, Side, TaskResult, Trial, default_quorum
 from otel_agent.golden.tasks import TaskSet, task_digest
 from otel_agent.prompts import Prompt
@@ -43,7 +43,6 @@ __all__ = [
     "CONCURRENCY",
     "REPEATS",
     "TIMEOUT_SECONDS",
-    "Player",
     "check_baseline",
     "check_telemetry",
     "compared",
@@ -57,14 +56,6 @@ CONCURRENCY = 4
 TIMEOUT_SECONDS = 300.0
 ACTIVE = "active"
 DISABLED = "OTEL_SDK_DISABLED"
-
-
-class Player(Protocol):
-    """Answers of the model and the tools that were recorded before."""
-
-    def play(self, task: GoldenTask, repeat: int) -> AbstractContextManager[object]:
-        """Gives a block inside which the recorded answers of one trial take the place of real ones."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +78,15 @@ class _Way:
     player: Player | None
     keeper: Keeper | None
 
+    @property
+    def replays(self) -> bool:
+        """Whether answers come from a recording."""
+        return self.player is not None and self.player.replays
+
+    def tape(self, job: _Job) -> Tape | None:
+        """Gives what records or replays a trial; a baseline is for comparing, which recorded answers are not."""
+        return None if self.player is None or job.side == "baseline" else self.player.tape(job.task, job.repeat)
+
 
 class _Running:
     """A trial under way, in a thread of its own; it is put into the queue when it is done."""
@@ -95,16 +95,18 @@ class _Running:
         self._job, self._way, self._traces, self._done = job, way, traces, done
         self._call, self._answer = Call(way.agent, job.task), Answer()
         self._trace_id, self._context = traces.begin()
+        self._tape = way.tape(job)
         self.deadline = time.monotonic() + way.timeout
         thread = threading.Thread(target=self._work, name=f"golden-{job.task.id}-{job.repeat}", daemon=True)
         contextvars.Context().run(thread.start)
 
     def _work(self) -> None:
-        prompt, player = self._job.prompt, self._way.player
+        prompt, tape = self._job.prompt, self._tape
         context = without_gate(self._context)  # what has not passed yet is what is to be tested
-        ctx.attach(context if prompt is None else with_prompt(prompt, context))
+        context = context if prompt is None else with_prompt(prompt, context)
+        ctx.attach(context if tape is None else in_context(tape, context))
         try:
-            with nullcontext() if player is None else player.play(self._job.task, self._job.repeat):
+            if tape is None or tape.problem is None:
                 self._answer = self._call.answer()
         except BaseException as error:
             self._answer = Answer(error=error)
@@ -113,7 +115,7 @@ class _Running:
     def judged(self) -> Trial:
         """Gives the trial of a call that is done."""
         spans = past_spans(self._traces.end(self._trace_id))
-        return _judged(self._job, self._way, spans, self._answer)
+        return _judged(self._job, self._way, spans, self._answer, self._tape)
 
     def abandoned(self) -> Trial:
         """Gives the trial of a call that is waited for no longer."""
@@ -123,21 +125,20 @@ class _Running:
 
 
 def _unjudged(job: _Job, way: _Way, problem: str, run: PastRun | None = None) -> Trial:
-    replayed = way.player is not None
-    return Trial(task=job.task.id, repeat=job.repeat, side=job.side, run=run, problem=problem, replayed=replayed)
+    return Trial(task=job.task.id, repeat=job.repeat, side=job.side, run=run, problem=problem, replayed=way.replays)
 
 
-def _judged(job: _Job, way: _Way, spans: Sequence[PastSpan], answer: Answer) -> Trial:
+def _judged(job: _Job, way: _Way, spans: Sequence[PastSpan], answer: Answer, tape: Tape | None) -> Trial:
     try:
         observed = observe(spans)
     except NoRun as none:
-        return _unjudged(job, way, _no_run(none, answer))
+        return _unjudged(job, way, _ended(tape, 0) or _no_run(none, answer))
     run = observed.run._replace(task=job.task.id)
     if way.keeper is not None:
         way.keeper.keep(spans, job.task.id)
-    other = _other_prompt(job, run)
-    if other is not None:
-        return _unjudged(job, way, other, run)
+    problem = _ended(tape, run.steps) or _other_prompt(job, run)
+    if problem is not None:
+        return _unjudged(job, way, problem, run)
     return Trial(
         task=job.task.id,
         repeat=job.repeat,
@@ -145,8 +146,16 @@ def _judged(job: _Job, way: _Way, spans: Sequence[PastSpan], answer: Answer) -> 
         run=run,
         violations=violations(job.task, observed, answer.output, writes=way.writes),
         limits=observed.limits,
-        replayed=way.player is not None,
+        replayed=way.replays,
     )
+
+
+def _ended(tape: Tape | None, steps: int) -> str | None:
+    """Ends what was recorded or replayed, and gives what was wrong with it."""
+    if tape is None:
+        return None
+    tape.end(steps)
+    return tape.problem
 
 
 def _no_run(none: NoRun, answer: Answer) -> str:
@@ -191,7 +200,7 @@ def run_trial(
         prompt: the prompt that the agent gets where it selects one of that name; None leaves the released one.
         side: "candidate" or "baseline".
         timeout: how many seconds to wait for it.
-        player: gives recorded answers; None asks the model.
+        player: records what models and tools say, or says what was recorded; None only asks them.
         history: the folder to keep its run in; None keeps it nowhere.
 
     Raises:
@@ -202,7 +211,7 @@ def run_trial(
     keeper = None if history is None else Keeper(history)
     way = _Way(agent=agent, writes=tuple(writes), timeout=timeout, player=player, keeper=keeper)
     job = _Job(task=task, repeat=repeat, side=side, prompt=_prompt(prompt))
-    with arguments_hashed(), kept_traces() as traces:
+    with arguments_hashed(), kept_traces() as traces, player or nullcontext():
         return next(_trials([job], way, traces, 1))
 
 
@@ -240,7 +249,7 @@ def run_tasks(
         concurrency: how many trials may be under way at once.
         timeout: how many seconds to wait for each.
         on_trial: told of each trial, in the caller's thread.
-        player: gives recorded answers, for one repeat each; None asks the model.
+        player: records what models and tools say, or says what was recorded, once for each task; None only asks them.
         whole: whether these are all tasks that there are.
         history: the folder to keep the runs in; None is one in the user's cache folder.
         config: where prompts are found that the agent has not registered; None is the one that holds here.
@@ -260,10 +269,10 @@ def run_tasks(
     folder = golden_history() if history is None else history
     keeper = None if folder is None else Keeper(folder)
     way = _Way(agent=agent, writes=tasks.writes, timeout=timeout, player=player, keeper=keeper)
-    counts = {task.id: 1 if player is not None else _repeats(task, repeats) for task in tasks.tasks}
+    counts = {task.id: 1 if way.replays else _repeats(task, repeats) for task in tasks.tasks}
     found: list[Trial] = []
     interrupted = False
-    with arguments_hashed(), kept_traces() as traces:
+    with arguments_hashed(), kept_traces() as traces, player or nullcontext():
         try:
             for trial in _trials(_jobs(tasks, counts, sides), way, traces, concurrency):
                 found.append(trial)

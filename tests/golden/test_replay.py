@@ -316,8 +316,9 @@ def test_what_was_wrapped_is_as_before(file: Path) -> None:
     before = httpx2.HTTPTransport.handle_request, httpx2.AsyncHTTPTransport.handle_async_request
     with Recorder(file):
         assert httpx2.HTTPTransport.handle_request is not before[0]
-        with pytest.raises(InvalidSetting, match="one at a time"), Recorder(file):
-            pass
+        with Recorder(file):
+            assert playing.stand_in is not None
+        assert playing.stand_in is not None
     assert (httpx2.HTTPTransport.handle_request, httpx2.AsyncHTTPTransport.handle_async_request) == before
     assert playing.stand_in is None
 
@@ -582,7 +583,9 @@ def test_an_unknown_task_or_input_is_a_problem_before_the_agent_is_called(live: 
     with Replayer(file) as replayer:
         other = replayer.tape(replace(TASK, id="refund"), 1).problem
         changed = replayer.tape(replace(TASK, input="Another?"), 1).problem
-        bound = replayer.tape(replace(TASK, max_steps=3), 1).problem
+        bound = play(
+            replayer, agent_run("bot")(lambda: chat(live.openai, "a")), task=replace(TASK, max_steps=3)
+        ).problem
     assert other == f"{file} has no trial of refund: record it"
     assert changed == f"kb_lookup asks something else than when {file} was recorded: record it again"
     assert bound is None
@@ -629,6 +632,30 @@ def test_a_recording_that_ends_by_an_error_leaves_the_file_as_it_was(live: Live,
     assert not file.exists()
 
 
+def test_a_trial_that_nobody_waits_for_does_not_go_out_later(live: Live, file: Path) -> None:
+    @tool_call("kb.search")
+    def search(query: str) -> str:
+        live.tools.append(query)
+        return query
+
+    with Recorder(file) as recorder:
+        play(recorder, agent_run("bot")(search), "a")
+    with Replayer(file) as replayer:
+        tape = replayer.tape(TASK, 1)
+    before = ctx.activate(in_context(tape, Context()))
+    try:
+        assert search("a") == "a"
+        with pytest.raises(NotRecorded):
+            search("b")
+    finally:
+        ctx.activate(before)
+    assert live.tools == ["a"]
+    tape.end(0)
+    with replayer:
+        pass
+    assert playing.stand_in is None
+
+
 def test_concurrent_trials_are_apart(live: Live, file: Path) -> None:
     async def once(player: Player, repeat: int, text: str) -> Any:
         tape = player.tape(TASK, repeat)
@@ -636,6 +663,7 @@ def test_concurrent_trials_are_apart(live: Live, file: Path) -> None:
         async with live.async_openai() as client, agent_run("bot"), llm_call(MODEL) as call:
             reply = await client.responses.create(model=MODEL, input=text)
             call.record(reply)
+        tape.end(1)
         return reply.output_text, tape.problem
 
     async def all_of(player: Player) -> list[Any]:

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from opentelemetry import trace
 
 from otel_agent import Budget, InvalidSetting, Prompt, agent_run, current_run, llm_call, tool_call
 from otel_agent.config.values import GoldenTask, OutputCheck
+from otel_agent.golden.replay import Recorder, Replayer, read_recording
 from otel_agent.golden.results import Trial
 from otel_agent.golden.runner import run_tasks, run_trial, trials_planned
 from otel_agent.golden.tasks import TaskSet
@@ -338,14 +338,46 @@ def test_an_interrupt_keeps_what_was_judged(tmp_path: Path) -> None:
     assert (len(result.trials), result.interrupted, result.verdict) == (1, True, "inconclusive")
 
 
-def test_recorded_answers_are_one_repeat_and_say_nothing_of_rates(tmp_path: Path) -> None:
-    class Player:
-        def play(self, task: GoldenTask, repeat: int) -> Any:
-            return nullcontext()
+@agent_run("searcher", prompt="support")
+def searcher(question: str) -> str:
+    return search(question)
 
-    result = run(bot, a_set(2, repeats=5), tmp_path, player=Player())
+
+def test_recorded_answers_are_one_repeat_and_say_nothing_of_rates(tmp_path: Path) -> None:
+    file = tmp_path / "recording.jsonl"
+    live = run(searcher, a_set(2, repeats=2), tmp_path, player=Recorder(file))
+    assert ([len(task.own) for task in live.tasks], live.verdict, live.replayed) == ([2, 2], "passed", False)
+    result = run(searcher, a_set(2, repeats=5), tmp_path, player=Replayer(file))
     assert [len(task.own) for task in result.tasks] == [1, 1]
     assert (result.verdict, result.replayed, result.zero_failures) == ("passed", True, None)
+
+
+def test_what_was_not_recorded_is_no_verdict_and_the_agent_is_not_called(tmp_path: Path) -> None:
+    file = tmp_path / "recording.jsonl"
+    run(searcher, a_set(1), tmp_path, player=Recorder(file))
+    called: list[str] = []
+    result = run(called.append, a_set(2), tmp_path, player=Replayer(file))
+    assert result.verdict == "inconclusive"
+    assert [trial.problem for trial in result.trials][1:] == [f"{file} has no trial of t1: record it"]
+    assert called == ["q0"]
+    changed = agent_run("searcher", prompt="support")(lambda question: search(f"{question}?"))
+    (trial,) = run(changed, a_set(1), tmp_path, player=Replayer(file)).trials
+    assert trial.problem is not None
+    assert trial.problem.startswith(f"request 1, to tool kb.search, is not in {file}, task t0: the prompt or the input")
+    assert trial.replayed
+
+
+def test_only_the_candidate_is_recorded_and_only_what_ended(tmp_path: Path) -> None:
+    file = tmp_path / "recording.jsonl"
+
+    @agent_run("slow", prompt="support")
+    def slow(question: str) -> str:
+        if question == "q1":
+            time.sleep(2)
+        return search(question)
+
+    run(slow, a_set(2), tmp_path, player=Recorder(file), repeats=1, timeout=0.5, baseline_prompt=V14)
+    assert [(trial.task, trial.repeat, len(trial.exchanges)) for trial in read_recording(file)] == [("t0", 1, 1)]
 
 
 # what is told elsewhere

@@ -6,8 +6,9 @@ in the process goes its way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 from opentelemetry import context as otel
@@ -15,14 +16,13 @@ from opentelemetry.context import Context
 
 from otel_agent.context import current_context
 from otel_agent.run.playing import playing
-from otel_agent.stop import InvalidSetting
 
 if TYPE_CHECKING:
     from otel_agent.config.values import GoldenTask
     from otel_agent.golden.replay.recording import Answer
     from otel_agent.run.llm import LLMCall
 
-__all__ = ["Asked", "Boundary", "Player", "Tape", "in_context", "standing", "tape_here"]
+__all__ = ["Asked", "Boundary", "Player", "Tape", "in_context", "leave", "stand", "tape_here"]
 
 _TAPE = otel.create_key("otel-agent-tape")
 
@@ -105,20 +105,27 @@ def in_context(tape: Tape, context: Context) -> Context:
     return otel.set_value(_TAPE, tape, context)
 
 
-@contextmanager
-def standing() -> Generator[None]:
-    """Stands at both boundaries while the block runs.
+class _Standing:
+    lock = threading.Lock()
+    users = 0
+    undo = ExitStack()
 
-    Raises:
-        InvalidSetting: somebody stands there.
-    """
+
+def stand() -> None:
+    """Stands at both boundaries until `leave` was called as often; each request finds its own tape, or none."""
     from otel_agent.golden.replay.transports import wrapped_transports
 
-    if playing.stand_in is not None:
-        raise InvalidSetting(field="player", value="a second one", allowed="one at a time in a process")
-    playing.stand_in = Boundary()
-    try:
-        with wrapped_transports():
-            yield
-    finally:
-        playing.stand_in = None
+    with _Standing.lock:
+        if not _Standing.users:
+            _Standing.undo.enter_context(wrapped_transports())
+            playing.stand_in = Boundary()
+        _Standing.users += 1
+
+
+def leave() -> None:
+    """Leaves both boundaries as they were, where nobody else stands there."""
+    with _Standing.lock:
+        _Standing.users -= 1
+        if not _Standing.users:
+            playing.stand_in = None
+            _Standing.undo.close()

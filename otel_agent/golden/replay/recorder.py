@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +18,7 @@ from otel_agent import redaction
 from otel_agent.config.values import GoldenTask
 from otel_agent.context import Frame
 from otel_agent.golden.replay import bodies, tools
-from otel_agent.golden.replay.player import standing
+from otel_agent.golden.replay.player import leave, stand
 from otel_agent.golden.replay.recording import Answer, Exchange, Kind, RecordedTrial, read_recording, write_recording
 from otel_agent.golden.replay.transports import failed
 from otel_agent.golden.tasks import task_digest
@@ -31,7 +30,7 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Records the trials that run inside its `with` block, and writes the file at its end, unless by an error.
+    """Records the trials that run inside its `with` block, and writes those that ended, unless it ends by an error.
 
     Args:
         path: the file; one that is there keeps its trials of other tasks.
@@ -51,21 +50,21 @@ class Recorder:
         self._path = path
         self._before = read_recording(path) if path.exists() else ()
         self._tapes: list[_Recorded] = []
-        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(standing())
+        stand()
         return self
 
     def __exit__(self, kind: object, exc: object, tb: object) -> None:
-        self._stack.close()
-        if exc is None and self._tapes:
+        leave()
+        if exc is None:
             self._write()
 
     def _write(self) -> None:
-        new = [tape.trial() for tape in self._tapes]
+        new = [tape.trial() for tape in self._tapes if tape.ended]
         anew = {trial.task for trial in new}
-        write_recording(self._path, [*(trial for trial in self._before if trial.task not in anew), *new])
+        if new:
+            write_recording(self._path, [*(trial for trial in self._before if trial.task not in anew), *new])
 
     def tape(self, task: GoldenTask, repeat: int) -> _Recorded:
         """Gives the tape of a trial."""
@@ -76,7 +75,7 @@ class Recorder:
     @property
     def notes(self) -> tuple[str, ...]:
         """What cannot be replayed, is called in a replay, or was changed; a line each, the same one once."""
-        return tuple(dict.fromkeys(note for tape in self._tapes for note in tape.notes()))
+        return tuple(dict.fromkeys(note for tape in self._tapes if tape.ended for note in tape.notes()))
 
 
 class _Recorded:
@@ -84,6 +83,7 @@ class _Recorded:
 
     def __init__(self, task: GoldenTask, repeat: int) -> None:
         self.problem: str | None = None
+        self.ended = False
         self._task, self._repeat = task, repeat
         self._lock = threading.Lock()
         self._asked: list[_Pending] = []
@@ -124,6 +124,7 @@ class _Recorded:
         unseen = steps - len(self._calls)
         if unseen > 0:
             self._unplayable.append(f"{unseen} LLM calls made no request through httpx")
+        self.ended = True
         self._calls.clear()
         self._tools.clear()
 

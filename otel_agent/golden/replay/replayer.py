@@ -10,13 +10,12 @@ import copy
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from otel_agent.config.values import GoldenTask
 from otel_agent.golden.replay import tools
-from otel_agent.golden.replay.player import standing
+from otel_agent.golden.replay.player import leave, stand
 from otel_agent.golden.replay.recording import Answer, Exchange, RecordedTrial, read_recording
 from otel_agent.golden.replay.tools import ReplayedError
 from otel_agent.golden.tasks import task_digest
@@ -52,22 +51,29 @@ class Replayer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._trials = read_recording(path)
-        self._stack = ExitStack()
-        self.notes: tuple[str, ...] = ()
+        self._tapes: list[_Replayed] = []
+        self._stands = False
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(standing())
+        if not self._stands:
+            stand()
+            self._stands = True
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._stack.close()
+        if all(tape.ended for tape in self._tapes):  # else one goes on that nobody waits for, and must not get out
+            leave()
+            self._stands = False
+            self._tapes.clear()
 
     def tape(self, task: GoldenTask, repeat: int) -> _Replayed:
         """Gives the tape of a trial."""
         of_task = [trial for trial in self._trials if trial.task == task.id]
         same = [trial for trial in of_task if trial.repeat == repeat]
         playable = [trial for trial in of_task if not trial.unplayable]
-        return _Replayed(next(iter([*same, *playable, *of_task]), None), task, self._path)
+        tape = _Replayed(next(iter([*same, *playable, *of_task]), None), task, self._path)
+        self._tapes.append(tape)
+        return tape
 
 
 class _Replayed:
@@ -75,6 +81,7 @@ class _Replayed:
 
     def __init__(self, trial: RecordedTrial | None, task: GoldenTask, path: Path) -> None:
         self.problem = _problem(trial, task, path)
+        self.ended = self.problem is not None
         self._where = f"{path}, task {task.id}"
         self._lock = threading.Lock()
         self._left: defaultdict[tuple[str, str], deque[Exchange]] = defaultdict(deque)
@@ -100,6 +107,7 @@ class _Replayed:
         return _Found(self._answer("model", name, key))
 
     def end(self, steps: int) -> None:
+        self.ended = True
         unseen = steps - len(self._calls)
         if self.problem is None and unseen > 0:
             self.problem = (
