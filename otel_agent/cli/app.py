@@ -9,6 +9,7 @@ from otel_agent.cli.check import check
 from otel_agent.cli.completion import completion
 from otel_agent.cli.config import config
 from otel_agent.cli.demo import demo
+from otel_agent.cli.golden import golden
 from otel_agent.cli.prompts import prompts
 from otel_agent.cli.runs import runs
 from otel_agent.cli.stack import stack
@@ -29,6 +30,7 @@ app.add_command(check)
 app.add_command(completion)
 app.add_command(config)
 app.add_command(demo)
+app.add_command(golden)
 app.add_command(prompts)
 app.add_command(runs)
 app.add_command(stack)

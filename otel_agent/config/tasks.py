@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from otel_agent.config.shapes import WRONG, Checked, Key, ListOf, OneOrMany, Rep
 from otel_agent.config.values import GoldenTask, OutputCheck
 from otel_agent.stop import InvalidSetting, StopCode
 
-__all__ = ["AGENT", "TASK", "TASK_FILE", "TOOLS", "Clash", "task_clashes", "task_of"]
+__all__ = ["AGENT", "TASK", "TASK_FILE", "TOOLS", "Clash", "file_clashes", "task_clashes", "task_of"]
 
 LONGEST_INPUT = 100_000
 LONGEST_PATTERN = 10_000
@@ -252,6 +252,20 @@ def task_clashes(
             known[name] = ""
         for key, allowed in _within(task):
             yield Clash((*path, number, key), allowed)
+
+
+def file_clashes(taken: Mapping[str, str] | None = None) -> Callable[[Mapping[str, Any]], Iterator[Clash]]:
+    """Gives what tells of the values of a file of tasks what cannot stand together in it.
+
+    Args:
+        taken: ids that are taken by others, each with its place.
+    """
+
+    def clashing(values: Mapping[str, Any]) -> Iterator[Clash]:
+        tasks: Any = values.get("tasks", ())
+        return task_clashes(tasks, ("tasks",), taken) if checks.is_list(tasks) else iter(())
+
+    return clashing
 
 
 def _within(task: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

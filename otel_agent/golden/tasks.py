@@ -6,10 +6,9 @@ Decides that an id stands once, wherever, and which agent a set is for. Runs not
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from otel_agent import checks, hashing
 from otel_agent.config.current import current, existing
 from otel_agent.config.file import bytes_of, read_as
 from otel_agent.config.problems import InvalidFile
-from otel_agent.config.tasks import TASK_FILE, Clash, task_clashes, task_of
+from otel_agent.config.tasks import TASK_FILE, file_clashes, task_of
 from otel_agent.config.values import Config, GoldenTask
 from otel_agent.stop import InvalidSetting
 
@@ -113,20 +112,10 @@ def load_tasks(paths: Sequence[Path] = (), *, config: Config | None = None) -> T
 
 
 def _read(file: Path, taken: Mapping[str, str]) -> dict[str, Any]:
-    values, problems = read_as(TASK_FILE, _clashes(taken), bytes_of(file, "golden tasks"), shown(file))
+    values, problems = read_as(TASK_FILE, file_clashes(taken), bytes_of(file, "golden tasks"), shown(file))
     if problems:
         raise InvalidFile(file=shown(file), problems=problems)
     return values
-
-
-def _clashes(taken: Mapping[str, str]) -> Callable[[dict[str, Any]], Iterable[Clash]]:
-    return partial(_of_a_file, taken)
-
-
-def _of_a_file(taken: Mapping[str, str], values: Mapping[str, Any]) -> Iterator[Clash]:
-    tasks: Any = values.get("tasks", ())
-    if checks.is_list(tasks):
-        yield from task_clashes(tasks, ("tasks",), taken)
 
 
 def _where(task: GoldenTask) -> str:
@@ -156,21 +145,27 @@ def _one(agents: Mapping[str, str]) -> str | None:
     return names[0] if names else None
 
 
-def task_files(config: Config) -> tuple[Path, ...]:
+def task_files(config: Config, *, all_there: bool = True) -> tuple[Path, ...]:
     """Gives the files that `testing.files` names, each once, in order.
+
+    Args:
+        config: the configuration.
+        all_there: whether a name or pattern of no file is an error.
 
     Raises:
         InvalidSetting: a name or pattern is that of no file.
     """
-    return _alone(file for pattern in config.testing.files for file in _matching(pattern, config.folder))
+    found = {pattern: _matching(pattern, config.folder) for pattern in config.testing.files}
+    for pattern, files in found.items():
+        if all_there and not files:
+            allowed = f"files that are there, in {shown(config.folder)}"
+            raise InvalidSetting(field="testing.files", value=pattern, allowed=allowed)
+    return _alone(file for files in found.values() for file in files)
 
 
 def _matching(pattern: str, folder: Path) -> list[Path]:
     named = sorted(folder / name for name in glob.glob(pattern, root_dir=folder, recursive=True))
-    found = [path for path in named if path.is_file()]
-    if not found:
-        raise InvalidSetting(field="testing.files", value=pattern, allowed=f"files that are there, in {shown(folder)}")
-    return found
+    return [path for path in named if path.is_file()]
 
 
 def _alone(paths: Iterable[Path]) -> tuple[Path, ...]:

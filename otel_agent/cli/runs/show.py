@@ -21,10 +21,11 @@ from otel_agent.views.screen import colored, columns, encodable
 from otel_agent.views.text import clean, count_text, glyphs_for, money_text, seconds_text
 from otel_agent.views.tree import CallNode, RunNode
 
-__all__ = ["show", "tree"]
+__all__ = ["complete_id", "show", "tree"]
 
 
-def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completes the id of a run; a history that cannot be read has none."""
     try:
         with RunHistory.read(place(ctx.params.get("history"))) as history:
             found = history.find(incomplete, most=20)
@@ -33,7 +34,7 @@ def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return [CompletionItem(run.run_id, help=f"{run.agent}, {ended(run)}") for run in found]
 
 
-_ID = click.argument("run_id", required=False, metavar="[ID]", shell_complete=_complete_id)
+_ID = click.argument("run_id", required=False, metavar="[ID]", shell_complete=complete_id)
 
 
 @click.command(short_help="Show the numbers of one run.")
