@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from otel_agent.stores.recorder import Recorder
     from otel_agent.views.terminal import TerminalView
 
-__all__ = ["Logger", "configure", "flush", "shutdown"]
+__all__ = ["Logger", "configure", "flush", "prepare", "shutdown"]
 
 FLUSH_SECONDS = 10.0
 SHUTDOWN_SECONDS = 2.0
@@ -139,6 +139,31 @@ def configure(
         watch_exit(end_open_runs, current_pipeline())
         _State.asked = asked
         _State.configured = True
+
+
+def prepare(config: Config) -> bool:
+    """Puts a configuration's prompts, limits and prices in place where nobody has called `configure()`.
+
+    That may follow. This sets no provider, shows nothing and keeps no history: it is for who runs another's agent.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        False where `configure()` was called: what it was given holds.
+
+    Raises:
+        InvalidSetting: a source of prompts is wrong.
+    """
+    from otel_agent.config import current as configured
+
+    with _State.lock:
+        if not _State.configured:
+            settings.take(configured.written(config))
+            use_prices(_book(config, None, None))
+            use_prompts(_selector(config, ()), environment=environment())
+            use_budgets(config.budgets.default, config.budgets.agents)
+        return not _State.configured
 
 
 def _tell_what_is_left_aside(asked: Mapping[str, object]) -> None:

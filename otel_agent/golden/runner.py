@@ -41,6 +41,7 @@ from otel_agent.usage import PastRun
 __all__ = [
     "ACTIVE",
     "CONCURRENCY",
+    "NEVER_RETURNED",
     "REPEATS",
     "TIMEOUT_SECONDS",
     "check_baseline",
@@ -55,6 +56,7 @@ REPEATS = 3
 CONCURRENCY = 4
 TIMEOUT_SECONDS = 300.0
 ACTIVE = "active"
+NEVER_RETURNED = "never returned"
 DISABLED = "OTEL_SDK_DISABLED"
 
 
@@ -121,7 +123,7 @@ class _Running:
         """Gives the trial of a call that is waited for no longer."""
         self._call.abandon()
         self._traces.end(self._trace_id)
-        return _unjudged(self._job, self._way, f"never returned: still under way after {self._way.timeout:g} s")
+        return _unjudged(self._job, self._way, f"{NEVER_RETURNED}: still under way after {self._way.timeout:g} s")
 
 
 def _unjudged(job: _Job, way: _Way, problem: str, run: PastRun | None = None) -> Trial:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from html import escape
-from importlib.resources import files
 from typing import NamedTuple
 
 from otel_agent.stop import StopCode
 from otel_agent.usage import PastRun, micro_to_usd
 from otel_agent.views.charts import Bar, Spread, bars, legend, shares, spreads
+from otel_agent.views.page import render_page, render_tiles
 from otel_agent.views.text import clean, count_text, money_text, plural, seconds_text
 
 __all__ = ["dearest", "render_report", "slowest"]
@@ -66,18 +66,7 @@ def render_report(runs: Sequence[PastRun], trees: Mapping[str, Sequence[str]], *
         _table("Slowest runs", slowest(runs), trees),
         _table("Dearest runs", dearest(runs), trees),
     ]
-    return _page(title, "\n".join(body))
-
-
-def _page(title: str, body: str) -> str:
-    style = files("otel_agent.views").joinpath("report.css").read_text("utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style></head>\n<body>\n{body}\n</body></html>\n"
-    )
+    return render_page(title, "\n".join(body))
 
 
 def _groups(runs: Iterable[PastRun]) -> list[_Group]:
@@ -112,7 +101,7 @@ def _tiles(runs: Sequence[PastRun]) -> str:
         ("tool calls", count_text(sum(run.tool_calls for run in runs))),
         ("cost" + (f", {unknown:,} of unknown cost" if unknown else ""), cost),
     ]
-    return f"<dl>{''.join(f'<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>' for name, text in tiles)}</dl>"
+    return render_tiles(tiles)
 
 
 def _sections(runs: Sequence[PastRun], groups: Sequence[_Group]) -> list[str]:

@@ -60,7 +60,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(f"\n  {name} " in out for name in app.app.commands)
-    assert set(app.app.commands) == {"check", "completion", "config", "demo", "prompts", "runs", "stack"}
+    assert set(app.app.commands) == {"check", "completion", "config", "demo", "golden", "prompts", "runs", "stack"}
 
 
 def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from otel_agent.cli.golden.add import add
+from otel_agent.cli.golden.compare import compare_results
 from otel_agent.cli.golden.list import list_
+from otel_agent.cli.golden.run import run
 
 __all__ = ["golden"]
 
@@ -18,5 +20,5 @@ def golden() -> None:
     """
 
 
-for _command in (list_, add):
+for _command in (run, compare_results, list_, add):
     golden.add_command(_command)

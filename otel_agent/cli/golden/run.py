@@ -1,0 +1,232 @@
+"""`otel-agent golden run`: the golden tasks, each several times, and the verdict."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from otel_agent import InvalidSetting
+from otel_agent.bootstrap import prepare
+from otel_agent.cli.golden.options import as_json_option, completed, files_argument, note, tag_option
+from otel_agent.cli.golden.printing import JudgingCommand, finish, report_option
+from otel_agent.cli.golden.progress import shown_progress
+from otel_agent.config import CONFIG, CONSOLE
+from otel_agent.config.current import current
+from otel_agent.config.values import Config
+from otel_agent.golden.agents import Agent, load_agent
+from otel_agent.golden.reports import Report
+from otel_agent.golden.results import Result
+from otel_agent.golden.runner import (
+    ACTIVE,
+    CONCURRENCY,
+    NEVER_RETURNED,
+    REPEATS,
+    TIMEOUT_SECONDS,
+    check_baseline,
+    check_telemetry,
+    run_tasks,
+    trials_planned,
+)
+from otel_agent.golden.saved import load_result, save_result
+from otel_agent.golden.tasks import TaskSet, load_tasks
+from otel_agent.stores.golden_ledger import LedgerEntry, append, ledger_file
+
+__all__ = ["run"]
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("run", cls=JudgingCommand, short_help="Run the tasks, and judge them from their spans.")
+@files_argument
+@click.option("--agent", metavar="MODULE:FUNCTION", help="The agent to call; else the one that the tasks name.")
+@click.option("--prompt", metavar="NAME:VERSION", help="Give the agent this prompt where it selects one by its name.")
+@click.option("--baseline", metavar="FILE|active", help="Compare with a saved result, or with the active prompt.")
+@click.option("--baseline-prompt", metavar="NAME:VERSION", help="Compare with this prompt, run side by side.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help=f"How often each task runs that does not say so itself; {REPEATS} by default.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    default=CONCURRENCY,
+    show_default=True,
+    metavar="N",
+    help="How many runs may be under way at once.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 86_400, min_open=True),
+    default=TIMEOUT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for one run.",
+)
+@click.option(
+    "--task",
+    "ids",
+    multiple=True,
+    metavar="ID",
+    shell_complete=completed(lambda tasks: [task.id for task in tasks.tasks]),
+    help="Only this task; may be given several times.",
+)
+@tag_option
+@click.option("--save", type=FILE, metavar="FILE", help="Save the result, as a baseline for later.")
+@report_option
+@as_json_option
+@click.option(
+    "--config",
+    type=FILE,
+    metavar="FILE",
+    help="The configuration; by default OTEL_AGENT_CONFIG, else otel-agent.yaml here.",
+)
+@click.option("--traceback", "with_traceback", is_flag=True, help="Show where an agent failed that cannot be imported.")
+@click.pass_context
+def run(
+    context: click.Context,
+    files: tuple[Path, ...],
+    agent: str | None,
+    prompt: str | None,
+    baseline: str | None,
+    baseline_prompt: str | None,
+    repeats: int | None,
+    concurrency: int,
+    timeout: float,
+    ids: tuple[str, ...],
+    tags: tuple[str, ...],
+    save: Path | None,
+    reports: Sequence[Report],
+    as_json: bool,
+    config: Path | None,
+    with_traceback: bool,
+) -> None:
+    """Run golden tasks: call the agent with each of them several times, and judge every run from its spans.
+
+    FILES are files of tasks; without any, the tasks of otel-agent.yaml and of the files that its testing.files names.
+    A task passes where most of its runs (2 of 3) keep every bound, and none breaks one that allows no exception.
+    """
+    if baseline is not None and baseline_prompt is not None:
+        raise click.UsageError("--baseline and --baseline-prompt are two baselines: give one of them")
+    found = _settled(config)
+    every = load_tasks(files, config=found)
+    tasks = every.select(ids, tags)
+    whole = tasks == every
+    before = None if baseline in (None, ACTIVE) else load_result(Path(str(baseline)))
+    _check(tasks, before, save, whole=whole)
+    name = agent or tasks.agent
+    if name is None:
+        raise click.UsageError("no agent: say --agent MODULE:FUNCTION, or testing.agent in otel-agent.yaml")
+    called = _loaded(name, with_traceback)
+    prepare(found)
+    beside = ACTIVE if baseline == ACTIVE else baseline_prompt
+    with shown_progress(trials_planned(tasks, repeats=repeats, sides=1 if beside is None else 2)) as told:
+        result = run_tasks(
+            called,
+            tasks,
+            name=name,
+            prompt=prompt,
+            baseline_prompt=beside,
+            baseline=before,
+            baseline_name=str(baseline),
+            repeats=repeats,
+            concurrency=concurrency,
+            timeout=timeout,
+            on_trial=told,
+            whole=whole,
+            config=found,
+        )
+    if save is not None:
+        save_result(save, result)
+    code = finish(result, reports, as_json=as_json)
+    _record(result, found, files)
+    _leave(result, code)
+    context.exit(code)
+
+
+def _settled(file: Path | None) -> Config:
+    """Gives the configuration, also to the agent, and keeps the trees of its runs off the terminal."""
+    found = current(file, field="--config")
+    if file is not None:
+        os.environ[CONFIG.variable] = str(file.absolute())
+    os.environ.setdefault(CONSOLE.variable, "false")
+    return found
+
+
+def _check(tasks: TaskSet, baseline: Result | None, save: Path | None, *, whole: bool) -> None:
+    """Finds what can never work before a run is paid for."""
+    check_telemetry()
+    if not tasks.tasks:
+        raise click.UsageError("there are no golden tasks: FILES name them, or testing.golden_tasks or testing.files")
+    if baseline is not None:
+        check_baseline(tasks, baseline, whole=whole)
+    if save is not None and not save.absolute().parent.is_dir():
+        raise InvalidSetting(field="--save", value=str(save), allowed="in a folder that is there")
+
+
+def _loaded(name: str, with_traceback: bool) -> Agent:
+    try:
+        return load_agent(name)
+    except InvalidSetting as wrong:
+        if with_traceback and wrong.__cause__ is not None:
+            click.echo("".join(traceback.format_exception(wrong.__cause__)), err=True, nl=False)
+        raise
+
+
+def _record(result: Result, config: Config, files: Sequence[Path]) -> None:
+    """Adds a line to the ledger, where all tasks of the configuration were run live with one prompt."""
+    why = _not_recorded(result, config, files)
+    if why is not None:
+        note(f"not recorded for the gate: {why}")
+        return
+    entry = LedgerEntry(
+        prompt_id=result.prompt_ids[0],
+        agent=result.agent,
+        at_ns=result.at_ns,
+        task_set=result.task_set,
+        tasks=len(result.tasks),
+        runs=len([trial for trial in result.trials if trial.run is not None]),
+        result=result.verdict,
+        limits=result.limits,
+        who=_who(),
+    )
+    place = ledger_file(config)
+    append(place, entry)
+    note(f"recorded for the gate: {entry.prompt_id} {entry.result} ({place})")
+
+
+def _not_recorded(result: Result, config: Config, files: Sequence[Path]) -> str | None:
+    if result.interrupted:
+        return "it was interrupted"
+    if result.replayed:
+        return "answers were recorded ones"
+    if not result.whole or (files and result.task_set != load_tasks(config=config).digest):
+        return "these are not all tasks of the configuration"
+    if len(result.prompt_ids) != 1:
+        return "its runs name no prompt" if not result.prompt_ids else "its runs used several prompts"
+    return None
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _leave(result: Result, code: int) -> None:
+    """Ends the process at once where a trial that was given up holds it by a thread that Python would wait for."""
+    given_up = result.interrupted or any((trial.problem or "").startswith(NEVER_RETURNED) for trial in result.trials)
+    main = threading.main_thread()
+    if given_up and any(thread is not main and not thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
