@@ -176,7 +176,10 @@ def _prompts(values: Values, file: Path | None) -> PromptsSection:
 
 
 def _testing(values: Values, file: Path | None) -> TestingSection:
-    found = {**values, "golden_tasks": tuple(task_of(task, file) for task in values.get("golden_tasks", ()))}
+    found: dict[str, Any] = {
+        **values,
+        "golden_tasks": tuple(task_of(task, file) for task in values.get("golden_tasks", ())),
+    }
     if "results" in found and file is not None:
         found["results"] = file.parent / found["results"]
     return TestingSection(**found)

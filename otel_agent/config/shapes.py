@@ -155,6 +155,7 @@ class OneOrMany(Shape):
         self._one = shape
         self._many = ListOf(shape, shape.words)
         self.words = f"{shape.words}, or a list of them"
+        self.secret = bool(getattr(shape, "secret", False))
 
     def _read(self, item: Item, field: str, report: Report) -> Any:
         if isinstance(item.value, list):

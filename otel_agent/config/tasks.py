@@ -302,7 +302,7 @@ def task_of(values: Mapping[str, Any], file: Path | None) -> GoldenTask:
         values: what its entry says.
         file: the file that it stands in.
     """
-    found = {**values, "expect_stop_reason": StopCode(values["expect_stop_reason"]), "file": file}
+    found: dict[str, Any] = {**values, "expect_stop_reason": StopCode(values["expect_stop_reason"]), "file": file}
     if checks.is_mapping(found.get("input")):
         found["input"] = MappingProxyType(found["input"])
     if "output" in found:

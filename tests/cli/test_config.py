@@ -90,7 +90,8 @@ def test_show_hides_secrets_and_prompts(
 ) -> None:
     written(
         "prompts: {texts: {support: {v1: SECRET}}}\nobservability: {hash_key: SECRET}\n"
-        "testing: {golden_tasks: [{id: a, expect_stop_reason: finish, input: SECRET}]}"
+        "testing: {golden_tasks: [{id: a, expect_stop_reason: finish, input: SECRET}, {id: b, input: {q: SECRET},"
+        " expect_stop_reason: finish, output: {contains: [SECRET], regex: SECRET, json_schema: {const: SECRET}}}]}"
     )
     out = printed(capsys, "show", *form)
     assert "prompts.texts.support.v1" in out

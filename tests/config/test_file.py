@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from otel_agent import Budget, FinalCall, InvalidSetting, Price
 from otel_agent.config.file import load, loads
 from otel_agent.config.problems import InvalidFile
-from otel_agent.config.values import Config, GoldenTask, Observability, PromptsSection
+from otel_agent.config.values import Config, GoldenTask, Observability, OutputCheck, PromptsSection
 from otel_agent.prompts import Canary
 from otel_agent.stop import StopCode
 
@@ -80,6 +80,13 @@ testing:
       must_call: [kb.search]
       must_not_call: [refund]
       call_order: in_order
+      may_call: [refund.ask]
+      output: {contains: How, regex: "^W", json_schema: {type: string}}
+    - {id: b, expect_stop_reason: finish, input: {question: Why, days: [1, 2.5, null]}}
+  agent: app.agents:answer
+  files: golden/*.yaml
+  writes: [refund, refund.ask]
+  results: results.jsonl
 budgets:
   max_tokens: 9_000
   max_usd: "0.50"
@@ -107,7 +114,13 @@ alerts: {token_spike: 1.5}
     assert found.prompts.canary["support"] == Canary(
         version="v14", percent="2.5", by="user", salt="s", tenants=("acme",), environments=("prod",)
     )
-    (task,) = found.testing.golden_tasks
+    task, other = found.testing.golden_tasks
+    assert (task.may_call, task.place) == (("refund.ask",), f"{file}:12")
+    assert task.output == OutputCheck(contains=("How",), regex="^W", json_schema={"type": "string"})
+    assert other.input == {"question": "Why", "days": [1, 2.5, None]}
+    testing = found.testing
+    assert (testing.agent, testing.files) == ("app.agents:answer", ("golden/*.yaml",))
+    assert (testing.writes, testing.results) == (("refund", "refund.ask"), tmp_path / "results.jsonl")
     assert (task.input, task.tags, task.max_usd, task.call_order) == ("How?\nWhy?", ("kb",), Decimal("0.1"), "in_order")
     assert found.budgets.default == Budget(
         max_tokens=9000,
@@ -211,6 +224,18 @@ def test_sections_to_come_are_told_apart_from_mistakes(section: str) -> None:
             "at least 2, the tools of must_call",
         ),
         ("testing: {golden_tasks: [{id: a, expect_stop_reason: finish, call_order: exact}]}", "there is no must_call"),
+        (
+            "testing: {golden_tasks: [{id: a, expect_stop_reason: finish, output: Hello}]}",
+            "prose differs from run to run",
+        ),
+        (
+            "testing: {golden_tasks: [{id: a, expect_stop_reason: finish, input: [a]}]}",
+            "a mapping of arguments by name",
+        ),
+        ("testing: {agent: answer}", "testing.agent = 'answer': must be a function of a module, such as"),
+        ("testing: {files: [3]}", "testing.files[0] = 3: must be a text"),
+        ("testing: {writes: refund}", "testing.writes: must be a list of names of tools"),
+        ("testing: {results: ''}", "testing.results = '': must be a text"),
         ("observability: {console: perhaps}", "true or false, or auto"),
         ("observability: {mode: obseve}", "did you mean observe?"),
         ("[]", "1:1: must be a mapping"),

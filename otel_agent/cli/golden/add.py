@@ -199,7 +199,10 @@ def _released(run: PastRun) -> Iterator[str]:
     """Gives the active and the rollback version of a run's prompt, but for the run's own."""
     if run.prompt_id is None:
         return
-    own = parse_ref("prompt", run.prompt_id)
+    try:
+        own = parse_ref("prompt", run.prompt_id)
+    except InvalidSetting:  # an id that others gave
+        return
     release = read_what_can_be().release(own.name)
     for ref in () if release is None else (release.active, release.rollback):
         if ref is not None and (parsed := parse_ref("prompt", ref)).version != own.version:

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from otel_agent.cli.golden.options import Command, as_json_option, completed, document, files_argument, say, tag_option
+from otel_agent import InvalidSetting
+from otel_agent.cli.golden.options import (
+    Command,
+    as_json_option,
+    completed,
+    document,
+    files_argument,
+    note,
+    say,
+    tag_option,
+)
 from otel_agent.cli.runs.options import moment_text
 from otel_agent.cli.runs.rows import stop_cell
-from otel_agent.config.values import GoldenTask
+from otel_agent.config.current import current
+from otel_agent.config.values import Config, GoldenTask
 from otel_agent.golden.keeping import golden_history
 from otel_agent.golden.tasks import TaskSet, load_tasks, shown
+from otel_agent.stores.golden_ledger import LedgerEntry, ledger_file, read_ledger
 from otel_agent.stores.run_history import RunHistory, UnreadableHistory
 from otel_agent.usage import PastRun
 from otel_agent.views.screen import colored, columns, encodable
@@ -22,6 +34,7 @@ from otel_agent.views.text import Cell, clean, glyphs_for, plural, render_table
 
 __all__ = ["bounds_of", "list_", "task_json"]
 
+MOST_CHECKS = 5
 HEADERS = ("task", "must", "tags", "stands in", "last run (UTC)", "prompt", "ended")
 
 
@@ -43,10 +56,11 @@ def list_(files: tuple[Path, ...], ids: tuple[str, ...], tags: tuple[str, ...], 
     FILES are files of tasks; without any, the tasks of otel-agent.yaml and of the files that its testing.files names.
     Exit codes: 0 done, 2 wrong usage, or a task that cannot be.
     """
-    tasks = load_tasks(files).select(ids, tags)
-    last = _last_runs()
+    config = current()
+    every = load_tasks(files, config=config)
+    tasks, last, checks = every.select(ids, tags), _last_runs(), _last_checks(config)
     if as_json:
-        document(_json(tasks, last))
+        document({**_json(tasks, last), "checks": [_check_json(check, every) for check in checks]})
         return
     if not tasks.tasks:
         say("There are no golden tasks: none in otel-agent.yaml, and no files. FILES name them, or testing.files.")
@@ -60,6 +74,14 @@ def list_(files: tuple[Path, ...], ids: tuple[str, ...], tags: tuple[str, ...], 
         )
     )
     say(f"{plural(len(rows), 'task')} for {tasks.agent or 'an agent that nobody names (testing.agent)'}")
+    for check in checks[:MOST_CHECKS]:
+        say(_check_line(check, every))
+
+
+def _check_line(check: LedgerEntry, tasks: TaskSet) -> str:
+    what = "these tasks" if check.task_set == tasks.digest else "other tasks or bounds"
+    when = f"{moment_text(check.at_ns)} UTC, {plural(check.runs, 'run')}"
+    return f"{check.prompt_id}: {check.result} with {what}, {when}"
 
 
 def _last_runs() -> Mapping[str, PastRun]:
@@ -73,6 +95,19 @@ def _last_runs() -> Mapping[str, PastRun]:
     except UnreadableHistory:  # most often there is none yet
         return {}
     return {run.task: run for run in found if run.task is not None and run.parent_id is None}
+
+
+def _last_checks(config: Config) -> Sequence[LedgerEntry]:
+    """Gives the last check of each prompt with all tasks, the latest first; lines that are damaged are told."""
+    try:
+        ledger = read_ledger(ledger_file(config))
+    except InvalidSetting as wrong:
+        note(str(wrong))
+        return ()
+    for damaged in ledger.damaged:
+        note(str(damaged))
+    found = {check.prompt_id: check for check in sorted(ledger.entries, key=lambda check: check.at_ns)}
+    return sorted(found.values(), key=lambda check: -check.at_ns)
 
 
 def _cells(task: GoldenTask, last: PastRun | None) -> list[Cell]:
@@ -132,6 +167,17 @@ def task_json(task: GoldenTask) -> dict[str, Any]:
         "file": None if task.file is None else str(task.file),
         "has_input": task.input is not None,
         "has_output_check": task.output is not None,
+    }
+
+
+def _check_json(check: LedgerEntry, tasks: TaskSet) -> dict[str, Any]:
+    return {
+        "prompt_id": check.prompt_id,
+        "agent": check.agent,
+        "result": check.result,
+        "when": check.when,
+        "runs": check.runs,
+        "these_tasks": check.task_set == tasks.digest,
     }
 
 

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 from otel_agent.cli.app import app
 from otel_agent.golden.keeping import golden_history
+from otel_agent.stores.golden_ledger import LedgerEntry, append
 from otel_agent.stores.run_history import RunHistory
-from tests.support.past import START, V14, past_run
+from tests.support.past import START, V13, V14, past_run
 
 TASKS = """\
 agent: app:answer
@@ -85,6 +86,34 @@ def test_how_a_task_last_went() -> None:
     found = document()["tasks"]
     assert found[0]["last_run"]["run_id"] == "b" * 32
     assert found[1]["last_run"] is None
+
+
+def test_which_prompts_passed_last() -> None:
+    ledger = Path("cache/otel-agent/golden/results.jsonl")
+    digest = document()["digest"]
+    for at, (prompt_id, result, tasks) in enumerate(
+        [(V14, "passed", "0" * 12), (V13, "passed", "0" * 12), (V14, "regression", digest)]
+    ):
+        entry = LedgerEntry(
+            prompt_id=prompt_id,
+            agent="app:answer",
+            at_ns=START + at * 10**9,
+            task_set=tasks,
+            tasks=2,
+            runs=6,
+            result=result,  # type: ignore[arg-type]
+            who="anna",
+        )
+        append(ledger, entry)
+    assert invoke().splitlines()[-2:] == [
+        f"{V14}: regression with these tasks, 2025-10-09 08:53:22 UTC, 6 runs",
+        f"{V13}: passed with other tasks or bounds, 2025-10-09 08:53:21 UTC, 6 runs",
+    ]
+    found = document("--tag", "money")["checks"]
+    assert [(each["prompt_id"], each["these_tasks"]) for each in found] == [(V14, True), (V13, False)]
+    ledger.write_text("no JSON\n" + ledger.read_text())
+    assert "results.jsonl:1: the line = 'no JSON': must be one JSON object" in invoke()
+    assert f"{V13}: passed" in invoke()
 
 
 def test_as_json() -> None:
