@@ -66,6 +66,7 @@ class Trial:
         problem: why it could not be judged, in one line, or None.
         limits: the limits that the run was under, by name.
         replayed: whether the model's answers were recorded ones.
+        notes: what is worth knowing and broke nothing, such as a forbidden tool that was tried and denied.
     """
 
     task: str
@@ -76,6 +77,7 @@ class Trial:
     problem: str | None = None
     limits: tuple[str, ...] = ()
     replayed: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

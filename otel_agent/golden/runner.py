@@ -23,7 +23,7 @@ from otel_agent import context as ctx
 from otel_agent.config.values import Config, GoldenTask
 from otel_agent.golden.agents import Agent, Answer, Call, check_call, find_prompt, name_of, place_of
 from otel_agent.golden.baseline import compare_tasks
-from otel_agent.golden.invariants import violations
+from otel_agent.golden.invariants import notes, violations
 from otel_agent.golden.keeping import Keeper, golden_history, past_spans
 from otel_agent.golden.observed import NoRun, observe
 from otel_agent.golden.replay import Player, Tape, in_context
@@ -149,6 +149,7 @@ def _judged(job: _Job, way: _Way, spans: Sequence[PastSpan], answer: Answer, tap
         violations=violations(job.task, observed, answer.output, writes=way.writes),
         limits=observed.limits,
         replayed=way.replays,
+        notes=notes(job.task, observed),
     )
 
 

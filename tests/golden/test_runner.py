@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from otel_agent import Budget, InvalidSetting, Prompt, agent_run, current_run, llm_call, tool_call
+from otel_agent import Budget, InvalidSetting, Prompt, ToolDenied, agent_run, current_run, llm_call, tool_call
 from otel_agent.config.values import GoldenTask, OutputCheck
 from otel_agent.golden.replay import Recorder, Replayer, read_recording
+from otel_agent.golden.reports.facts import about
 from otel_agent.golden.results import Trial
 from otel_agent.golden.runner import run_tasks, run_trial, trials_planned
+from otel_agent.golden.saved import load_result, save_result
 from otel_agent.golden.tasks import TaskSet
 from otel_agent.stop import StopCode
 from otel_agent.stores.run_history import RunHistory, Wanted
@@ -79,6 +82,20 @@ def test_a_tool_that_writes_without_leave_is_strict() -> None:
 
     trial = run_trial(writer, a_task(), writes=["refund"])
     assert [violation.strict for violation in trial.violations] == [True]
+
+
+def test_a_forbidden_tool_that_was_denied_is_noted(tmp_path: Path) -> None:
+    @agent_run("bot", prompt="support", budget=Budget(max_calls_per_tool={"refund": 0}))
+    def agent(question: str) -> None:
+        ask()
+        with contextlib.suppress(ToolDenied):
+            refund()
+
+    result = run(agent, TaskSet(tasks=(a_task(must_not_call=("refund",)),)), tmp_path)
+    assert result.verdict == "passed"
+    assert about(result)[-1] == "note: t: refund, which must not be called, was tried once and denied (3 of 3)"
+    save_result(tmp_path / "result.json", result)
+    assert load_result(tmp_path / "result.json").trials[0].notes == result.trials[0].notes
 
 
 def test_calls_with_the_same_arguments_are_counted_without_a_limit_on_them() -> None:

@@ -115,7 +115,12 @@ def about(result: Result) -> list[str]:
         lines.append("Answers were recorded ones: this holds for the code around the model, not for the model.")
     if result.comparison is not None:
         lines.append(result.comparison.because)
-    return lines
+    return lines + [line for task in result.tasks for line in _notes(task)]
+
+
+def _notes(task: TaskResult) -> list[str]:
+    counted = Counter(note for trial in task.own for note in trial.notes)
+    return [f"note: {task.task}: {note}{_of(count, task)}" for note, count in counted.items()]
 
 
 def _zero_failures(result: Result) -> str | None:
