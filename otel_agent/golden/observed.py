@@ -6,6 +6,7 @@ conventions. Runs under it count in it. Judges nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -119,7 +120,15 @@ def _arguments(span: PastSpan) -> str | None:
     if isinstance(ours, str):
         return ours
     given = span.attributes.get(semconv.TOOL_ARGUMENTS)
-    return None if given is None else hashing.digest(given)
+    return None if given is None else hashing.digest(_read(given))
+
+
+def _read(arguments: Any) -> Any:
+    """Gives what JSON says: the same arguments may be written in another order."""
+    try:
+        return json.loads(arguments) if isinstance(arguments, str) else arguments
+    except (ValueError, RecursionError):
+        return arguments
 
 
 def _stop_reason(own: PastSpan, run: PastRun) -> str | None:

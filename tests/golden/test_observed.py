@@ -112,15 +112,17 @@ def test_another_framework_by_the_conventions() -> None:
     assert observe([run._replace(failed=True)]).stop_reason == "error"
 
 
-@pytest.mark.parametrize("arguments", ['{"q": "a"}', {"q": "a"}])
-def test_arguments_that_are_captured_are_hashed(arguments: object) -> None:
+def test_arguments_that_are_captured_are_hashed_by_what_they_say() -> None:
     run = foreign("invoke_agent concierge", RUN)
-    told = {**TOOL, "gen_ai.tool.call.arguments": arguments}
-    other = {**TOOL, "gen_ai.tool.call.arguments": '{"q": "b"}'}
-    calls = [foreign("execute_tool kb.search", each, under=run, at=at) for at, each in enumerate([told, told, other])]
+    given = ['{"q": "a", "n": 1}', '{"n": 1.0,"q":"a"}', {"q": "a", "n": 1}, '{"q": "b", "n": 1}', "no JSON", "no JSON"]
+    calls = [
+        foreign("execute_tool kb.search", {**TOOL, "gen_ai.tool.call.arguments": each}, under=run, at=at)
+        for at, each in enumerate(given)
+    ]
     hashes = [tool.arguments for tool in observe([run, *calls]).tools]
-    assert hashes[0] == hashes[1] != hashes[2]
-    assert "a" not in str(arguments) or str(arguments) not in str(hashes)
+    assert hashes[0] == hashes[1] == hashes[2] != hashes[3]
+    assert hashes[4] == hashes[5] not in hashes[:4]
+    assert all(each is not None and len(each) == 64 for each in hashes)
 
 
 def test_what_another_framework_does_not_say_is_unknown_not_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from dataclasses import replace
 from decimal import Decimal
@@ -152,6 +153,16 @@ def test_what_is_wrong_is_one_line_with_file_line_and_field(entry: str, problem:
     assert line.startswith("tasks.yaml:1:")
     assert "[0]." in line
     assert problem in line
+
+
+def test_without_the_library_a_schema_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who checks an answer by it then says what to install; what would be fetched is refused all the same."""
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    monkeypatch.setitem(sys.modules, "jsonschema.validators", None)
+    text = "- {id: a, expect_stop_reason: finish, output: {json_schema: {type: numbr}}}"
+    assert load_tasks([write("tasks.yaml", text)], config=Config()).tasks[0].output is not None
+    (line,) = problems(text.replace("type: numbr", "$ref: other.json"))
+    assert "$ref 'other.json' is another document" in line
 
 
 def test_no_input_and_no_output_is_quoted() -> None:
