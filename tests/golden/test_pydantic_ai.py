@@ -27,7 +27,7 @@ def kept() -> Iterator[tuple[TracerProvider, InMemorySpanExporter]]:
     provider.shutdown()
 
 
-def asked(kept: tuple[TracerProvider, InMemorySpanExporter], *, content: bool, fails: bool = False) -> Observed:
+async def asked(kept: tuple[TracerProvider, InMemorySpanExporter], *, content: bool, fails: bool = False) -> Observed:
     """A concierge that asks the researcher, who searches; the model that plays both calls every tool once."""
     provider, spans = kept
     settings = InstrumentationSettings(tracer_provider=provider, include_content=content)
@@ -46,7 +46,7 @@ def asked(kept: tuple[TracerProvider, InMemorySpanExporter], *, content: bool, f
         return str((await researcher.run(topic)).output)
 
     try:
-        concierge.run_sync("Where is my refund?")
+        await concierge.run("Where is my refund?")
     except ConnectionError:
         assert fails
     return observe(spans_of(line_of([each for span in spans.get_finished_spans() if (each := written(span))])))
@@ -57,8 +57,8 @@ def found(observed: Observed, **bounds: Any) -> list[str]:
     return [each.field for each in violations(task, observed, None, writes=["refund"])]
 
 
-def test_agents_under_an_agent_count_in_it(kept: tuple[TracerProvider, InMemorySpanExporter]) -> None:
-    seen = asked(kept, content=False)
+async def test_agents_under_an_agent_count_in_it(kept: tuple[TracerProvider, InMemorySpanExporter]) -> None:
+    seen = await asked(kept, content=False)
     assert (seen.run.agent, seen.run.steps, seen.run.tool_calls, seen.stop_reason) == ("concierge", 4, 2, "finish")
     assert [tool.name for tool in seen.tools] == ["research", "kb_search"]
     assert seen.run.tokens > 0
@@ -73,14 +73,15 @@ def test_agents_under_an_agent_count_in_it(kept: tuple[TracerProvider, InMemoryS
 
 
 @pytest.mark.parametrize("content", [True, False])
-def test_arguments_are_told_apart_where_they_are_captured(
+async def test_arguments_are_told_apart_where_they_are_captured(
     kept: tuple[TracerProvider, InMemorySpanExporter], content: bool
 ) -> None:
-    assert [tool.arguments is not None for tool in asked(kept, content=content).tools] == [content, content]
+    seen = await asked(kept, content=content)
+    assert [tool.arguments is not None for tool in seen.tools] == [content, content]
 
 
-def test_a_run_that_fails_ends_with_error(kept: tuple[TracerProvider, InMemorySpanExporter]) -> None:
-    seen = asked(kept, content=False, fails=True)
+async def test_a_run_that_fails_ends_with_error(kept: tuple[TracerProvider, InMemorySpanExporter]) -> None:
+    seen = await asked(kept, content=False, fails=True)
     assert seen.stop_reason == "error"
     assert [(tool.name, tool.failed) for tool in seen.tools] == [("research", True), ("kb_search", True)]
     assert found(seen, must_call=("kb_search",)) == ["expect_stop_reason"]
