@@ -122,9 +122,9 @@ def check_call(agent: Agent, task: GoldenTask) -> None:
     try:
         signature.bind(*args, **kwargs)
     except TypeError as wrong:
-        given = "no input" if task.input is None else "this input"
-        allowed = f"what {name_of(agent)} takes; with {given}: {wrong}"
-        raise InvalidSetting(field=f"task {task.id!r}: input", value=type(task.input), allowed=allowed) from None
+        given = f"a mapping of {', '.join(kwargs)}" if kwargs else "a text" if args else None
+        allowed = f"what {name_of(agent)} takes; {wrong}"
+        raise InvalidSetting(field=f"task {task.id!r}: input", value=given, allowed=allowed) from None
 
 
 class Call:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import thread as futures
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -116,6 +119,7 @@ def run(
     """
     if baseline is not None and baseline_prompt is not None:
         raise click.UsageError("--baseline and --baseline-prompt are two baselines: give one of them")
+    threads = frozenset(threading.enumerate())
     found = _settled(config)
     every = load_tasks(files, config=found)
     tasks = every.select(ids, tags)
@@ -148,7 +152,7 @@ def run(
         save_result(save, result)
     code = finish(result, reports, as_json=as_json)
     _record(result, found, files)
-    _leave(result, code)
+    _leave(result, code, threads)
     context.exit(code)
 
 
@@ -222,11 +226,14 @@ def _who() -> str:
         return "unknown"
 
 
-def _leave(result: Result, code: int) -> None:
-    """Ends the process at once where a trial that was given up holds it by a thread that Python would wait for."""
+def _leave(result: Result, code: int, before: frozenset[threading.Thread]) -> None:
+    """Ends the process where a trial that was given up has left a thread that Python would wait for, as pools do."""
     given_up = result.interrupted or any((trial.problem or "").startswith(NEVER_RETURNED) for trial in result.trials)
-    main = threading.main_thread()
-    if given_up and any(thread is not main and not thread.daemon for thread in threading.enumerate()):
+    pools: Any = getattr(futures, "_threads_queues", {})
+    held = [thread for thread in threading.enumerate() if not thread.daemon or thread in pools]
+    if given_up and not before.issuperset(held):
         sys.stdout.flush()
         sys.stderr.flush()
+        run_exits: Callable[[], None] = getattr(atexit, "_run_exitfuncs")  # noqa: B009 - it has no public name
+        run_exits()
         os._exit(code)
