@@ -87,9 +87,12 @@ SHORT_WINDOWS = ("30m", "1h", "3h")
 def seen(metric: str, window: str, by: str) -> str:
     """Gives by how much a counter rose, with what it began with: `increase` alone loses each process's first run.
 
-    A series that appears again after a pause counts with all it has, so take this for means and shares only.
+    It began in the window if nothing was there in the day before: a sum that is written, rather than scraped, has no
+    sample while nothing is added to it. One that appears again after more than a day counts with all it has, so take
+    this for means and shares only.
     """
-    first = f'label_replace(min_over_time({metric}[{window}]) unless {metric} offset {window}, "part", "first", "", "")'
+    known = f"last_over_time({metric}[1d] offset {window})"
+    first = f'label_replace(min_over_time({metric}[{window}]) unless {known}, "part", "first", "", "")'
     return f"sum by ({by}) (increase({metric}[{window}]) or {first})"
 
 

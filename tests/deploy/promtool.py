@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ class Question:
     minute: int
 
 
-def some_rules(folder: Path, alerts: Sequence[str] = ()) -> Path:
+def some_rules(folder: Path, alerts: Sequence[str], thresholds: Mapping[str, float]) -> Path:
     """Writes the rules as shipped; with `alerts`, only these and what they read, so that a long test ends soon."""
     file = folder / "rules.yml"
-    content: dict[str, Any] = yaml.safe_load(render_rules({}))
+    content: dict[str, Any] = yaml.safe_load(render_rules(thresholds))
     if alerts:
         recorded, alerting = (group["rules"] for group in content["groups"])
         alerting[:] = [each for each in alerting if each["alert"] in alerts]
@@ -51,10 +51,16 @@ def _read_by(alerting: list[dict[str, Any]], recorded: list[dict[str, Any]]) -> 
 
 
 def unit_tests(
-    folder: Path, tests: list[dict[str, Any]], *, alerts: Sequence[str], minutes: int, promtool: str | None = None
+    folder: Path,
+    tests: list[dict[str, Any]],
+    *,
+    alerts: Sequence[str],
+    minutes: int,
+    promtool: str | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> str:
     """Runs unit tests and gives what promtool says; an empty text means that all passed."""
-    rules, file = some_rules(folder, alerts), folder / "tests.yml"
+    rules, file = some_rules(folder, alerts, thresholds or {}), folder / "tests.yml"
     whole = {"rule_files": [rules.name], "evaluation_interval": f"{minutes}m", "tests": tests}
     file.write_text(yaml.dump(whole, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), width=1 << 30), "utf-8")
     done = subprocess.run(
@@ -64,7 +70,13 @@ def unit_tests(
 
 
 def ask(
-    folder: Path, series: Iterable[dict[str, str]], questions: Sequence[Question], *, step: int, alerts: Sequence[str]
+    folder: Path,
+    series: Iterable[dict[str, str]],
+    questions: Sequence[Question],
+    *,
+    step: int,
+    alerts: Sequence[str],
+    thresholds: Mapping[str, float] | None = None,
 ) -> list[list[dict[str, str]]]:
     """Gives the labels of what each question finds, after the rules were evaluated on the series every `step` minutes.
 
@@ -72,7 +84,7 @@ def ask(
     """
     asked = [{"expr": each.expression, "eval_time": f"{each.minute}m", "exp_samples": []} for each in questions]
     test = {"interval": f"{step}m", "input_series": list(series), "promql_expr_test": asked}
-    said = unit_tests(folder, [test], alerts=alerts, minutes=step)
+    said = unit_tests(folder, [test], alerts=alerts, minutes=step, thresholds=thresholds)
     assert not said or "got:" in said, said
     found = {
         (json.loads(expression), _minutes(time)): got

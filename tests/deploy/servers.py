@@ -32,6 +32,7 @@ from tests.support.offline import ROOT
 
 __all__ = [
     "CONFIG",
+    "HOST",
     "Alertmanager",
     "Collector",
     "Jaeger",
@@ -43,6 +44,7 @@ __all__ = [
     "free_port",
     "needs",
     "until",
+    "writing_to",
 ]
 
 CONFIG = ROOT / "collector-config.yaml"
@@ -272,7 +274,7 @@ class Jaeger(Server):
 
 
 class Prometheus(Server):
-    """Prometheus; scrapes its targets each second, and reads rule files."""
+    """Prometheus; scrapes its targets each second, and reads rule files. `program` is one of several that are here."""
 
     name = "prometheus"
 
@@ -285,6 +287,7 @@ class Prometheus(Server):
         alertmanager: str | None = None,
         flags: Sequence[str] = (),
         interval: str = "1s",
+        program: str | None = None,
     ) -> None:
         self.port = free_port()
         self.config = folder / "prometheus.yml"
@@ -298,7 +301,7 @@ class Prometheus(Server):
         folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(yaml.safe_dump(content))
         command = [
-            binary("prometheus") or "",
+            program or binary("prometheus") or "",
             f"--config.file={self.config}",
             f"--storage.tsdb.path={folder / 'prometheus'}",
             f"--web.listen-address={HOST}:{self.port}",
@@ -326,6 +329,12 @@ class Prometheus(Server):
         found = self.query(expression)
         assert len(found) <= 1, found
         return found[0][1] if found else None
+
+
+def writing_to(prometheus: Prometheus) -> dict[str, str]:
+    """The variables of a collector that writes its metrics into Prometheus, which must take them."""
+    where = {"OTEL_AGENT_REMOTE_WRITE_ENDPOINT": f"{prometheus.url}/api/v1/write"}
+    return {"OTEL_AGENT_METRICS": "prometheus_remote_write"} | where
 
 
 class Alertmanager(Server):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
 from tests.deploy.otlp import OURS, THEIRS, one_span, pair, post
 from tests.deploy.servers import Collector, fetch, needs, until
 from tests.support.otlp import OtlpReceiver
 
 SAID = "the-secret-plan-of-the-customer"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 
 CONTENT_KEYS = (
     "gen_ai.input.messages",
@@ -93,7 +99,7 @@ def arrived(backend: OtlpReceiver, signal: str) -> str:
 
 def left_behind(collector: Collector) -> str:
     """Gives all else that left the collector: its pages, its log, and what is on its disk."""
-    pages = [fetch(f"http://{target}/metrics") for target in collector.targets]
+    pages = [fetch(f"http://{target}/metrics", Accept=OPEN_METRICS) for target in collector.targets]
     on_disk = [
         path.read_bytes().decode("latin-1") for path in (collector.folder / "queue").rglob("*") if path.is_file()
     ]
@@ -162,6 +168,75 @@ def test_a_word_that_is_not_keep_strips(tmp_path: Path) -> None:
     with pipeline(tmp_path, OTEL_AGENT_CONTENT="Keep it, please") as (collector, backend):
         post(collector, "traces", request)
         assert SAID not in arrived(backend, "traces")
+
+
+def everywhere(attributes: list[KeyValue]) -> dict[str, Any]:
+    """Requests of each signal that have these attributes in every place that a collector's rules can reach."""
+    traces, span = one_span()
+    logs, metrics = ExportLogsServiceRequest(), ExportMetricsServiceRequest()
+    for_logs, for_metrics = logs.resource_logs.add(), metrics.resource_metrics.add()
+    record = for_logs.scope_logs.add().log_records.add(event_name="arrived")
+    for_spans, kinds = traces.resource_spans[0], for_metrics.scope_metrics.add().metrics
+    places = [span, span.events.add(name="arrived"), record, *points(kinds)]
+    for resource, scoped in (
+        (for_spans, for_spans.scope_spans[0]),
+        (for_logs, for_logs.scope_logs[0]),
+        (for_metrics, for_metrics.scope_metrics[0]),
+    ):
+        places += [resource.resource, scoped.scope]
+    for place in places:
+        place.attributes.extend(attributes)
+    for metric in kinds:
+        now = getattr(metric, metric.WhichOneof("data")).data_points[0].exemplars.add(as_int=1)
+        now.filtered_attributes.extend(attributes)
+        now.time_unix_nano, now.trace_id, now.span_id = time.time_ns(), span.trace_id, span.span_id
+    return {"traces": traces, "logs": logs, "metrics": metrics}
+
+
+def points(kinds: Any) -> Iterator[Any]:
+    """Adds a gauge, sums and histograms of both temporalities, and gives the point of each."""
+    now = time.time_ns()
+    yield kinds.add(name="arrived.gauge").gauge.data_points.add(as_int=1, time_unix_nano=now)
+    for temporality in (
+        AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE,
+        AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA,
+    ):
+        total = kinds.add(name=f"arrived.sum.{temporality}").sum
+        total.is_monotonic, total.aggregation_temporality = True, temporality
+        yield total.data_points.add(as_int=1, time_unix_nano=now, start_time_unix_nano=now - 10**9)
+        spread = kinds.add(name=f"arrived.histogram.{temporality}").histogram
+        spread.aggregation_temporality = temporality
+        point = spread.data_points.add(count=1, sum=1, time_unix_nano=now, start_time_unix_nano=now - 10**9)
+        point.explicit_bounds.append(5)
+        point.bucket_counts.extend([1, 0])
+        yield point
+
+
+def came_out(folder: Path, attributes: list[KeyValue], **variables: str) -> str:
+    """Gives all that left the collector which got these attributes in every place of every signal."""
+    with pipeline(folder, **variables) as (collector, backend):
+        for signal, request in everywhere(attributes).items():
+            post(collector, signal, request)
+        live, sums, _ = collector.targets
+        for target in (live, sums):
+            until(lambda target=target: "arrived_histogram" in fetch(f"http://{target}/metrics"))
+        return arrived(backend, "traces") + arrived(backend, "logs") + left_behind(collector)
+
+
+def test_contents_do_not_come_out_of_any_place_of_any_signal(tmp_path: Path) -> None:
+    text = came_out(tmp_path, [*(pair(key, SAID) for key in CONTENT_KEYS), pair("app.kept", "stays")])
+    assert SAID not in text
+    assert text.count("stays") >= 8
+
+
+def test_neither_secrets_nor_attributes_called_by_one_come_out_of_any_place_of_any_signal(tmp_path: Path) -> None:
+    of_values = [pair(f"app.note.{number}", f"see {secret} here") for number, secret in enumerate(SECRETS.values())]
+    of_names = [pair(f"app {secret}", "x") for secret in SECRETS.values()]
+    text = came_out(tmp_path, [*of_values, *of_names, pair("app.kept", "stays")], OTEL_AGENT_CONTENT="keep")
+    as_labels = {core: re.sub(r"[^A-Za-z0-9]", "_", core) for core in CORES}
+    found = [core for core, label in as_labels.items() if core in text or label in text]
+    assert not found, found
+    assert text.count("stays") >= 8
 
 
 @pytest.mark.parametrize("scope", [OURS, THEIRS])

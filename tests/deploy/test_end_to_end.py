@@ -12,7 +12,7 @@ import pytest
 
 from otel_agent import semconv
 from tests.deploy.otlp import one_span, pair, post
-from tests.deploy.servers import Collector, Jaeger, Prometheus, needs, until
+from tests.deploy.servers import HOST, Collector, Jaeger, Prometheus, free_port, needs, until, writing_to
 from tests.support.offline import run
 from tests.support.processes import ended, start
 
@@ -104,9 +104,25 @@ def gone(missing: Callable[[], set[str]]) -> None:
     assert not still
 
 
-def test_prometheus_has_every_metric(tmp_path: Path) -> None:
+def scraped(folder: Path) -> tuple[Prometheus, Collector]:
+    """Prometheus that scrapes the collector."""
+    collector = Collector(folder)
+    return Prometheus(folder, targets=collector.targets), collector
+
+
+def written(folder: Path) -> tuple[Prometheus, Collector]:
+    """Prometheus that the collector writes into; of the collector's own metrics there is no other way than scraping."""
+    port = free_port()
+    prometheus = Prometheus(folder, targets=[f"{HOST}:{port}"], flags=["--web.enable-remote-write-receiver"])
+    collector = Collector(folder, **writing_to(prometheus), OTEL_AGENT_OWN_METRICS_PORT=str(port))
+    return prometheus, collector
+
+
+@pytest.mark.parametrize("way", [scraped, written], ids=lambda way: way.__name__)
+def test_prometheus_has_every_metric(way: Callable[[Path], tuple[Prometheus, Collector]], tmp_path: Path) -> None:
     needs("collector", "prometheus")
-    with Collector(tmp_path) as collector, Prometheus(tmp_path, targets=collector.targets) as prometheus:
+    prometheus, collector = way(tmp_path)
+    with prometheus, collector:
         play(tmp_path, collector.http, "http/protobuf")
         post(collector, "traces", of_another_instrumentation())
         open_run = start(OPEN_RUN, OTEL_EXPORTER_OTLP_ENDPOINT=collector.http, OTEL_METRIC_EXPORT_INTERVAL="200")

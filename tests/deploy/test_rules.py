@@ -117,6 +117,18 @@ def test_the_extra_spend_of_the_incident_is_noticed_after_a_twelfth_of_it(tmp_pa
     assert not said, said
 
 
+@pytest.mark.usefixtures("promtool_there")
+def test_a_sum_that_nothing_was_added_to_for_hours_does_not_begin_again(tmp_path: Path) -> None:
+    """What is written by the collector, rather than scraped, has no sample while nothing is added to it."""
+    labels = 'job="shop", gen_ai_agent_name="support-bot", otel_agent_prompt_id="support:v13:0"'
+    name = f'otel_agent_runs_total{{{labels}, otel_agent_stop_reason="max_tokens"}}'
+    asked = {"expr": "prompt_stop:otel_agent_runs:1h", "eval_time": "480m", "exp_samples": []}
+    series = [{"series": name, "values": "390 395 400 " + "_ " * 477 + "401"}]
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": [asked]}
+    said = unit_tests(tmp_path, [test], alerts=("AgentBudgetStops",), minutes=1)
+    assert not said, said
+
+
 SELVES: dict[str, dict[str, Any]] = {
     "doubled": {"changes_at": 8 * DAY - 300, "new": Behaviour(tokens_p95=15_000)},
     "a little more": {"changes_at": 8 * DAY - 300, "new": Behaviour(tokens_p95=9_000)},
