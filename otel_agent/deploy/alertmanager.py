@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import yaml
 
 from otel_agent import semconv
 from otel_agent.deploy import series
 from otel_agent.stop import InvalidSetting
+from otel_agent.telemetry.variables import is_url
 
 __all__ = ["DEFAULT_WEBHOOK", "render_alertmanager"]
 
@@ -28,7 +28,7 @@ def render_alertmanager(*, webhook: str = DEFAULT_WEBHOOK) -> str:
     Raises:
         InvalidSetting: it is no http or https address.
     """
-    if urlsplit(webhook).scheme not in ("http", "https") or not urlsplit(webhook).hostname:
+    if not is_url(webhook):
         raise InvalidSetting(field="webhook", value=webhook, allowed="an http or https address")
     config = {
         "route": {

@@ -13,7 +13,9 @@ from otel_agent.deploy.alerts import ALERTS, Alert
 from otel_agent.deploy.recording import records
 from otel_agent.deploy.thresholds import settled
 
-__all__ = ["Links", "render_rules"]
+__all__ = ["RUNBOOK", "Links", "render_rules"]
+
+RUNBOOK = "docs/alerts.md"
 
 _EVERY = "1m"
 _PROMPT = (
@@ -29,7 +31,7 @@ class Links:
 
     grafana: str = "http://127.0.0.1:3000"
     traces: str = "http://127.0.0.1:16686"
-    runbook: str = "docs/alerts.md"
+    runbook: str = RUNBOOK
 
 
 def render_rules(thresholds: Mapping[str, float], *, token_spike: bool = True, links: Links | None = None) -> str:

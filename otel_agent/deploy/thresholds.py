@@ -57,5 +57,5 @@ def _check(threshold: Threshold, value: object) -> None:
     most = 1.0 if threshold.unit == "share" else math.inf
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value <= most:
         return
-    allowed = "a share from 0 to 1" if most == 1 else f"a number of {threshold.unit}, 0 or more"
+    allowed = "a share from 0 to 1" if most == 1 else f"a number that is 0 or more ({threshold.unit})"
     raise InvalidSetting(field=f"thresholds.{threshold.name}", value=value, allowed=allowed)

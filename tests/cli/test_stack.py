@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -107,6 +108,7 @@ def test_ports_stand_in_every_file_that_needs_them(tmp_path: Path) -> None:
         (["--set", "spend_per_huor_usd=1"], "did you mean 'spend_per_hour_usd'?"),
         (["--set", "spend_per_hour_usd"], "say spend_per_hour_usd=NUMBER"),
         (["--set", "spend_per_hour_usd=much"], "'much' must be a number"),
+        (["--set", "budget_stop_share=10%"], "as in budget_stop_share=0.1"),
         (["--set", "spend_per_hour_usd=-1"], "thresholds.spend_per_hour_usd = -1"),
         (["--set", "budget_stop_share=2"], "a share from 0 to 1"),
         (["--set", "spend_per_hour_usd=nan"], "thresholds.spend_per_hour_usd"),
@@ -114,6 +116,9 @@ def test_ports_stand_in_every_file_that_needs_them(tmp_path: Path) -> None:
         (["--port", "prometheus=99999"], "from 1 to 65,535"),
         (["--port", "prometheus=9093"], "a port of its own"),
         (["--webhook", "somewhere"], "webhook = 'somewhere'"),
+        (["--webhook", "http://host:99999/"], "webhook = 'http://host:99999/'"),
+        (["--webhook", "http://host/\nroute: x"], "an http or https address"),
+        (["--runbook", "pages/alerts.md"], "runbook = 'pages/alerts.md'"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
@@ -123,6 +128,19 @@ def test_what_can_never_work_is_one_line_and_writes_nothing(
     assert main([*INIT, "s", *options]) == 2
     assert words in said(capsys)[1]
     assert not (tmp_path / "s").exists()
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*INIT, ""]) == 2
+    assert "it is empty; say . for this folder" in said(capsys)[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_alerts_link_to_the_page_that_was_named(tmp_path: Path) -> None:
+    assert main([*INIT, "s", "--runbook", "https://wiki.example.com/alerts"]) == 0
+    rules = (tmp_path / "s/prometheus/rules.yml").read_text()
+    assert "runbook_url: https://wiki.example.com/alerts#agenttokenspike\n" in rules
+    assert "docs/alerts.md" not in rules
 
 
 def test_an_unknown_threshold_in_the_file_is_named_with_the_nearest(
@@ -232,6 +250,84 @@ def test_check_believes_the_tools(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = said(capsys)[0]
     assert "wrong      prometheus/rules.yml, by promtool: error: rules.yml: bad rule" in out
     assert "ok         alertmanager/alertmanager.yml, by amtool" in out
+
+
+def test_check_gives_the_reason_that_stands_below_its_heading(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*INIT, "s"])
+    reasons = "".join(f"\\nrules.yml: {line}: no such function" for line in range(1, 6))
+    tool = (
+        f"print('Checking rules.yml'); print('  SUCCESS: 1 file'); sys.stderr.write('  FAILED:{reasons}'); sys.exit(1)"
+    )
+    capsys.readouterr()
+    assert main(["stack", "check", "s", "--bin", str(programs(tmp_path, promtool=tool))]) == 1
+    out = said(capsys)[0]
+    first, second, third = (f"rules.yml: {line}: no such function" for line in range(1, 4))
+    assert f"wrong      prometheus/rules.yml, by promtool: FAILED: {first}; {second}; {third}; and 2 more\n" in out
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "words"),
+    [
+        ("prometheus/rules.yml", b"", "is empty"),
+        ("jaeger.yaml", b"# nothing\n", "is empty"),
+        ("compose.yaml", b"\xff\xfe", "must be UTF-8"),
+        ("prometheus/targets/agents.yml", b'[{"targets": ["127.0.0.1:8889"]}]', "has no 127.0.0.1:8890, as the ports"),
+    ],
+)
+def test_a_damaged_file_is_found_among_the_others(
+    path: str,
+    content: bytes,
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    main([*INIT, "s"])
+    (tmp_path / "s" / path).write_bytes(content)
+    capsys.readouterr()
+    assert main(["stack", "check", "s"]) == 1
+    out = said(capsys)[0]
+    assert [line for line in out.splitlines() if line.startswith("wrong")] == [
+        line for line in out.splitlines() if line.startswith(f"wrong      {path}: ") and words in line
+    ]
+    assert "27 ok, 1 wrong or missing" in out
+
+
+def test_a_port_that_only_the_settings_have_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    main([*INIT, "s"])
+    settings = tmp_path / "s/.env"
+    settings.write_text(settings.read_text().replace("_SCRAPE_PORT=8889", "_SCRAPE_PORT=18889"))
+    capsys.readouterr()
+    assert main(["stack", "check", "s"]) == 1
+    out = said(capsys)[0]
+    assert "wrong      prometheus/targets/agents.yml: has no 127.0.0.1:18889" in out
+    assert "wrong      prometheus/compose-targets/agents.yml: has no collector:18889" in out
+
+
+def test_a_line_of_the_settings_that_sets_nothing_is_named_and_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*INIT, "s"])
+    (tmp_path / "s/.env").write_text("# settings\n\nOTEL_AGENT_LISTEN=127.0.0.1\nBearer kept-to-itself\n")
+    for command in ("check", "up"):
+        capsys.readouterr()
+        assert main(["stack", command, "s"]) == 2
+        err = said(capsys)[1]
+        assert ".env = 'line 4': must be NAME=VALUE" in err
+        assert "kept-to-itself" not in err
+
+
+@pytest.mark.parametrize("command", ["check", "up"])
+def test_programs_in_a_folder_that_is_not_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*INIT, "s"])
+    assert main(["stack", command, "s", "--bin", "nowhere"]) == 2
+    assert "'nowhere' does not exist" in said(capsys)[1]
 
 
 @pytest.mark.parametrize("command", ["check", "up"])
@@ -372,7 +468,7 @@ def test_a_server_that_goes_away_takes_all_with_it(stack: Path) -> None:
     os.kill(alive(stack)[0], signal.SIGKILL)
     code, line = failed(running)
     assert code == 1
-    assert "jaeger went away" in line
+    assert "jaeger went away: SIGKILL ended it (more in " in line
     assert all_gone(stack)
 
 
@@ -399,7 +495,7 @@ def test_a_port_in_use_is_named_and_nothing_is_started(stack: Path) -> None:
         code, line = failed(started(stack, programs(stack.parent, **{name: server(name) for name in PORT_OF})))
     assert code == 2
     assert line.startswith(f"otel-agent stack up: port prometheus = {variables['PROMETHEUS_PORT']}")
-    assert "--port prometheus=NUMBER" in line
+    assert f"otel-agent stack init {stack} --force --port prometheus=NUMBER" in line
     assert not (stack / "pids").exists()
 
 
@@ -438,6 +534,24 @@ def test_only_the_collector_listens_elsewhere_and_only_where_it_is_told_to(
     assert said["otelcol-agent"].startswith(f"{address} ")
     assert "--web.listen-address=127.0.0.1:" in said["prometheus"]
     assert "--web.listen-address=127.0.0.1:" in said["alertmanager"]
+
+
+def test_servers_get_the_settings_and_links_lead_to_where_they_listen(stack: Path) -> None:
+    with (stack / ".env").open("a") as settings:
+        settings.write('OTEL_AGENT_TRACES_AUTHORIZATION="Bearer of a token"\n')
+    tell = "open(sys.argv[0] + '.said', 'w').write(repr((sys.argv, dict(os.environ))))\n"
+    place = programs(stack.parent, **{name: tell + server(name) for name in PORT_OF})
+    running = started(stack, place, "--json")
+    assert running.stdout is not None
+    addresses = json.loads(running.stdout.readline())["addresses"]
+    running.send_signal(signal.SIGINT)
+    running.communicate(timeout=30)
+    said = {name: ast.literal_eval((place / f"{name}.said").read_text()) for name in PORT_OF}
+    assert f"--web.external-url={addresses['prometheus']['metrics']}/" in said["prometheus"][0]
+    assert f"--web.external-url={addresses['alertmanager']['alerts']}/" in said["alertmanager"][0]
+    variables = said["otelcol-agent"][1]
+    assert variables["OTEL_AGENT_TRACES_AUTHORIZATION"] == "Bearer of a token"
+    assert variables["OTEL_AGENT_REMOTE_WRITE_ENDPOINT"] == f"{addresses['prometheus']['metrics']}/api/v1/write"
 
 
 def test_an_address_that_is_none_is_named(stack: Path) -> None:

@@ -56,10 +56,17 @@ def measure(folder: Path, spans: int, variables: dict[str, str]) -> int:
     return missing
 
 
+def _spans(text: str) -> int:
+    number = int(text)
+    if number < 100 or number % 100:  # others would be waited for and never come
+        raise argparse.ArgumentTypeError(f"{number} must be a multiple of 100, 100 or more")
+    return number
+
+
 def main() -> int:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("spans", nargs="?", type=int, default=100_000, help="how many, a multiple of 100")
+    parser.add_argument("spans", nargs="?", type=_spans, default=100_000, help="how many, a multiple of 100")
     parser.add_argument("--sampler", action="store_true", help="with the sampler, keeping all")
     asked = parser.parse_args()
     sampler = {"OTEL_AGENT_SAMPLING_PERCENT": "100", "OTEL_AGENT_DECISION_WAIT_AFTER_ROOT": "1s"}

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,31 @@ def test_the_real_servers_come_up_find_each_other_and_go(folder: Path) -> None:
         processes = [each.process for each in running.running]
     assert [name for what, name in told if what == "ready"] == [server.name for server in SERVERS]
     assert [process.poll() is not None for process in processes] == [True] * 4
+
+
+def test_the_collector_can_write_to_prometheus_in_place_of_being_scraped(folder: Path) -> None:
+    needs("collector", "prometheus")
+    with (folder / ".env").open("a") as settings:
+        settings.write("OTEL_AGENT_METRICS=prometheus_remote_write\n")
+    with Stack(folder, programs=place(), told=lambda what, server, said: None) as running:
+        send_one(f"http://{HOST}:{running.settings['OTEL_AGENT_HTTP_PORT']}/v1/metrics")
+        prometheus = f"http://{HOST}:{running.settings['PROMETHEUS_PORT']}/api/v1"
+        until(lambda: ask(f"{prometheus}/query?query=written_total")["result"], 90)
+        (series,) = ask(f"{prometheus}/query?query=written_total")["result"]
+    assert series["metric"]["job"] == "somebody"
+    assert series["metric"]["collector"] == "collector"
+    assert series["value"][1] == "3"
+
+
+def send_one(url: str) -> None:
+    """Sends a delta of 3, as OTLP in JSON."""
+    point = {"asInt": "3", "timeUnixNano": str(time.time_ns())}
+    metric = {"name": "written", "sum": {"dataPoints": [point], "aggregationTemporality": 1, "isMonotonic": True}}
+    service = {"attributes": [{"key": "service.name", "value": {"stringValue": "somebody"}}]}
+    body = {"resourceMetrics": [{"resource": service, "scopeMetrics": [{"metrics": [metric]}]}]}
+    headers = {"content-type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=10) as answer:
+        assert answer.status == 200
 
 
 def ask(url: str) -> Any:

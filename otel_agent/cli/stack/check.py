@@ -14,11 +14,12 @@ from otel_agent.deploy.stack.checking import check as look
 __all__ = ["check"]
 
 WRONG, WRONG_USAGE = 1, 2
+PROGRAMS = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command(short_help="Say what is missing or wrong.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--bin", "programs", type=click.Path(path_type=Path), help="Look for programs here before the PATH.")
+@click.option("--bin", "programs", type=PROGRAMS, help="Look for programs here before the PATH.")
 @click.option("--strict", is_flag=True, help="Fail also where something could not be checked.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from otel_agent import InvalidSetting
 from otel_agent.config.current import current
 from otel_agent.deploy.alertmanager import DEFAULT_WEBHOOK
+from otel_agent.deploy.rules import RUNBOOK
 from otel_agent.deploy.stack.contents import Choice, contents
 from otel_agent.deploy.stack.ports import PORTS
 from otel_agent.deploy.stack.writing import Change, changes, write
@@ -30,7 +31,7 @@ class Named(click.ParamType[tuple[str, float]]):
 
     name = "name=number"
 
-    def __init__(self, known: Mapping[str, str], kind: type[int] | type[float]) -> None:
+    def __init__(self, known: Mapping[str, tuple[str, float]], kind: type[int] | type[float]) -> None:
         self.known = known
         self.kind = kind
 
@@ -44,16 +45,24 @@ class Named(click.ParamType[tuple[str, float]]):
             return word, self.kind(text)
         except ValueError:
             what = "a whole number" if self.kind is int else "a number"
-            self.fail(f"{text!r} must be {what}, as in {word}=1" if sign else f"say {word}=NUMBER", param, ctx)
+            example = f"{word}={self.known[word][1]:g}"
+            self.fail(f"{text!r} must be {what}, as in {example}" if sign else f"say {word}=NUMBER", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Gives the names that begin so."""
         begun = [word for word in self.known if word.startswith(incomplete)]
-        return [CompletionItem(f"{word}=", help=self.known[word]) for word in begun]
+        return [CompletionItem(f"{word}=", help=self.known[word][0]) for word in begun]
 
 
-THRESHOLD = Named({each.name: each.about for each in thresholds()}, float)
-PORT = Named({port.name: port.about for port in PORTS}, int)
+THRESHOLD = Named({each.name: (each.about, each.default) for each in thresholds()}, float)
+PORT = Named({port.name: (port.about, port.default) for port in PORTS}, int)
+
+
+def _folder(context: click.Context, parameter: click.Parameter, value: str) -> Path:
+    """Refuses an empty name, which a shell makes of an unset variable; `.` is the folder that one is in."""
+    if not value:
+        raise click.BadParameter("it is empty; say . for this folder")
+    return Path(value)
 
 
 def _list_thresholds(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -64,10 +73,13 @@ def _list_thresholds(context: click.Context, parameter: click.Parameter, wanted:
 
 
 @click.command(short_help="Write every file of a stack.")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path(), callback=_folder)
 @click.option("--set", "given", type=THRESHOLD, multiple=True, help="A threshold of the alerts. May be repeated.")
 @click.option("--port", "ports", type=PORT, multiple=True, help="Another port. May be repeated.")
 @click.option("--webhook", default=DEFAULT_WEBHOOK, show_default=True, metavar="URL", help="Who is sent alerts.")
+@click.option(
+    "--runbook", default=RUNBOOK, show_default=True, metavar="URL", help="Where alerts say that their page is."
+)
 @click.option("--no-sampler", is_flag=True, help="Take tail sampling out: keep every trace.")
 @click.option("--config", type=click.Path(path_type=Path), help="Read alerts from this otel-agent.yaml.")
 @click.option("--force", is_flag=True, help="Overwrite files that differ; the difference is shown.")
@@ -83,6 +95,7 @@ def init(
     given: Sequence[tuple[str, float]],
     ports: Sequence[tuple[str, int]],
     webhook: str,
+    runbook: str,
     no_sampler: bool,
     config: Path | None,
     force: bool,
@@ -92,7 +105,8 @@ def init(
     """Write a stack into DIR: collector, rules, dashboards, compose file, Kubernetes manifests.
 
     Thresholds come from --set, else from `alerts:` in otel-agent.yaml, else from the defaults that --list shows.
-    Nothing that is there and differs is overwritten without --force.
+    Nothing that is there and differs is overwritten without --force, which writes all of it anew: an option of before
+    that is not given again goes back to its default.
     """
     try:
         held = current(config)
@@ -102,6 +116,7 @@ def init(
             sampler=not no_sampler,
             ports=dict(ports),
             webhook=webhook,
+            runbook=runbook,
         )
         files = contents(choice)
         found = changes(folder, files)

@@ -19,12 +19,13 @@ from otel_agent.deploy.stack.servers import Server
 __all__ = ["up"]
 
 FAILED, WRONG_USAGE = 1, 2
+PROGRAMS = click.Path(exists=True, file_okay=False, path_type=Path)
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @click.command(short_help="Start the servers, until Ctrl-C.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--bin", "programs", type=click.Path(path_type=Path), help="Look for programs here before the PATH.")
+@click.option("--bin", "programs", type=PROGRAMS, help="Look for programs here before the PATH.")
 @click.option(
     "--timeout",
     default=START_SECONDS,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +16,17 @@ from typing import Any, Literal
 
 import yaml
 
-from otel_agent.deploy.stack.contents import COLLECTOR_CONFIG, RULES, Choice, contents
+from otel_agent.deploy.stack.contents import COLLECTOR_CONFIG, RULES, SETTINGS, Choice, contents, targets
+from otel_agent.deploy.stack.ports import PORTS
 from otel_agent.deploy.stack.servers import SERVERS, TOOLS, Program, settings
+from otel_agent.stop import InvalidSetting
 from otel_agent.stores.files import read_text
 
 __all__ = ["Finding", "check"]
 
 TOOL_SECONDS = 60.0
+MOST_COMPLAINTS = 3
+NO_COMPLAINT = re.compile(r"Checking \S+$|SUCCESS")
 State = Literal["ok", "wrong", "missing", "unchecked"]
 
 
@@ -45,15 +50,22 @@ def check(folder: Path, *, programs: Path | None = None) -> list[Finding]:
         InvalidSetting: the folder holds no stack.
     """
     values = settings(folder)
-    files = [_file(folder, path) for path in sorted(contents(Choice()))]
+    expected = targets({port.variable: int(values[port.variable]) for port in PORTS})
+    files = [_file(folder, path, expected.get(path, [])) for path in sorted(contents(Choice()))]
     return [*files, *_by_tools(folder, programs, values), *_programs(programs)]
 
 
-def _file(folder: Path, path: str) -> Finding:
-    text = read_text(folder / path)
+def _file(folder: Path, path: str, addresses: list[str]) -> Finding:
+    try:
+        text = read_text(folder / path)
+    except InvalidSetting as wrong:
+        return Finding(what=path, state="wrong", said=f"{wrong.value}: must be {wrong.allowed}")
     if text is None:
         return Finding(what=path, state="missing", said="`otel-agent stack init` writes it")
-    problem = _problem(path, text)
+    absent = [address for address in addresses if f'"{address}"' not in text.replace("'", '"')]
+    problem = _problem(path, text) or (
+        f"has no {', '.join(absent)}, as the ports in {SETTINGS} want it" if absent else ""
+    )
     return Finding(what=path, state="wrong" if problem else "ok", said=problem)
 
 
@@ -62,7 +74,7 @@ def _problem(path: str, text: str) -> str:
         if path.endswith(".json"):
             json.loads(text)
         elif path.endswith((".yaml", ".yml")):
-            list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+            return "" if any(yaml.compose_all(text, Loader=yaml.SafeLoader)) else "is empty"
     except yaml.MarkedYAMLError as wrong:
         mark: Any = wrong.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {wrong.problem}" if mark else str(wrong.problem)
@@ -109,10 +121,15 @@ def _asked(
 
 
 def _short(said: str) -> str:
-    """Gives the lines that matter: those that speak of an error, else the last ones."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower() or "fail" in line.lower()]
-    return "; ".join((errors or lines)[-3:])
+    """Gives what a tool complains of first; after a colon a complaint goes on in the next line."""
+    complaints: list[str] = []
+    for line in filter(None, (line.strip() for line in said.splitlines())):
+        if complaints and complaints[-1].endswith(":"):
+            complaints[-1] += f" {line}"
+        elif not NO_COMPLAINT.match(line):
+            complaints.append(line)
+    more = len(complaints) - MOST_COMPLAINTS
+    return "; ".join([*complaints[:MOST_COMPLAINTS], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _programs(programs: Path | None) -> Iterator[Finding]:

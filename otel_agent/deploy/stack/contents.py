@@ -14,11 +14,13 @@ from string import Template
 
 from otel_agent import deploy
 from otel_agent.deploy.alertmanager import DEFAULT_WEBHOOK, render_alertmanager
-from otel_agent.deploy.rules import Links, render_rules
+from otel_agent.deploy.rules import RUNBOOK, Links, render_rules
 from otel_agent.deploy.stack.ports import EVERYWHERE, HOST, LISTEN, settled
 from otel_agent.deploy.thresholds import settled as settled_thresholds
+from otel_agent.stop import InvalidSetting
+from otel_agent.telemetry.variables import is_url
 
-__all__ = ["AGENT_ENV", "COLLECTOR_CONFIG", "DASHBOARDS", "RULES", "SETTINGS", "Choice", "contents"]
+__all__ = ["AGENT_ENV", "COLLECTOR_CONFIG", "DASHBOARDS", "RULES", "SETTINGS", "Choice", "contents", "targets"]
 
 SETTINGS, AGENT_ENV = ".env", "agent.env"
 COLLECTOR_CONFIG = "collector-config.yaml"
@@ -44,6 +46,7 @@ class Choice:
         sampler: False takes tail sampling out: every trace is kept.
         ports: by name, where they differ from the defaults.
         webhook: where Alertmanager sends alerts.
+        runbook: the page with a section for each alert, which alerts link to.
     """
 
     thresholds: Mapping[str, float] = field(default_factory=_no_numbers)
@@ -51,17 +54,20 @@ class Choice:
     sampler: bool = True
     ports: Mapping[str, int] = field(default_factory=_no_ports)
     webhook: str = DEFAULT_WEBHOOK
+    runbook: str = RUNBOOK
 
 
 def contents(choice: Choice) -> dict[str, str]:
     """Gives the text of every file, by its path within the folder.
 
     Raises:
-        InvalidSetting: a threshold, a port or the webhook can never work.
+        InvalidSetting: a threshold, a port, the webhook or the runbook's address can never work.
     """
     ports, values = settled(choice.ports), settled_thresholds(choice.thresholds)
     links = Links(
-        grafana=f"http://{HOST}:{ports['GRAFANA_PORT']}", traces=f"http://{HOST}:{ports['JAEGER_QUERY_PORT']}"
+        grafana=f"http://{HOST}:{ports['GRAFANA_PORT']}",
+        traces=f"http://{HOST}:{ports['JAEGER_QUERY_PORT']}",
+        runbook=_runbook(choice),
     )
     collector = resources.files(deploy).joinpath(COLLECTOR_CONFIG).read_text("utf-8")
     files = dict(_static(resources.files(deploy).joinpath("files")))
@@ -76,9 +82,15 @@ def contents(choice: Choice) -> dict[str, str]:
         AGENT_ENV: _agent(ports),
         ".gitignore": "data/\n",
     }
-    files |= {f"prometheus/{path}": text for path, text in _targets(ports)}
+    files |= {path: _target(addresses) for path, addresses in targets(ports).items()}
     agents = f"{DASHBOARDS}/otel-agent.json"
     return files | {agents: _with_budget(files[agents], values["monthly_budget_usd"])}
+
+
+def _runbook(choice: Choice) -> str:
+    if choice.runbook != RUNBOOK and not is_url(choice.runbook):
+        raise InvalidSetting(field="runbook", value=choice.runbook, allowed="an http or https address")
+    return choice.runbook
 
 
 def _static(folder: Traversable, within: str = "") -> Iterator[tuple[str, str]]:
@@ -103,6 +115,7 @@ def _settings(choice: Choice, ports: Mapping[str, int]) -> str:
         {
             LISTEN: HOST,
             "OTEL_AGENT_TRACES_ENDPOINT": f"{HOST}:{ports['JAEGER_OTLP_PORT']}",
+            "OTEL_AGENT_REMOTE_WRITE_ENDPOINT": f"http://{HOST}:{ports['PROMETHEUS_PORT']}/api/v1/write",
             "OTEL_AGENT_QUEUE_DIR": "data/queue",
         },
         {"OTEL_AGENT_SAMPLER": _sampler(choice), "OTEL_AGENT_SAMPLING_PERCENT": 10},
@@ -143,20 +156,26 @@ def _lines(*parts: str | Mapping[str, object]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _targets(ports: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Who is scraped and told, by process on this machine and by service of the compose file."""
+def targets(ports: Mapping[str, int]) -> dict[str, list[str]]:
+    """Gives who is scraped and told, by file: processes of this machine, and services of the compose file.
+
+    Args:
+        ports: all of them, by their variables.
+    """
     scraped = [ports["OTEL_AGENT_SCRAPE_PORT"], ports["OTEL_AGENT_SUMS_PORT"]]
     own, alertmanager = ports["OTEL_AGENT_OWN_METRICS_PORT"], ports["ALERTMANAGER_PORT"]
+    found: dict[str, list[str]] = {}
     for folder, collector, told in (
-        ("targets", HOST, f"{HOST}:{alertmanager}"),
-        ("compose-targets", "collector", "alertmanager:9093"),
+        ("prometheus/targets", HOST, f"{HOST}:{alertmanager}"),
+        ("prometheus/compose-targets", "collector", "alertmanager:9093"),
     ):
-        yield f"{folder}/agents.yml", _target(*(f"{collector}:{port}" for port in scraped))
-        yield f"{folder}/collector.yml", _target(f"{collector}:{own}")
-        yield f"{folder}/alertmanager.yml", _target(told)
+        found[f"{folder}/agents.yml"] = [f"{collector}:{port}" for port in scraped]
+        found[f"{folder}/collector.yml"] = [f"{collector}:{own}"]
+        found[f"{folder}/alertmanager.yml"] = [told]
+    return found
 
 
-def _target(*addresses: str) -> str:
+def _target(addresses: list[str]) -> str:
     return json.dumps([{"targets": addresses}]) + "\n"
 
 

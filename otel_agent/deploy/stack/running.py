@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -100,7 +101,7 @@ class Stack:
             raise InvalidSetting(field="PATH", value="no server", allowed="at least one of the servers named above")
         for server in servers:
             for variable in server.ports:
-                _check_free(variable, server.address(self.settings), int(self.settings[variable]))
+                _check_free(self.folder, variable, server.address(self.settings), int(self.settings[variable]))
         try:
             (self.folder / "data" / "logs").mkdir(parents=True, exist_ok=True)
         except OSError as failed:
@@ -184,7 +185,7 @@ def _with_us() -> list[str]:
     return [found, "--pdeathsig", "TERM"] if found is not None and able else []
 
 
-def _check_free(variable: str, address: str, number: int) -> None:
+def _check_free(folder: Path, variable: str, address: str, number: int) -> None:
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -192,7 +193,8 @@ def _check_free(variable: str, address: str, number: int) -> None:
         except OSError as failed:
             name = next(port.name for port in PORTS if port.variable == variable)
             allowed = (
-                f"a free port ({failed.strerror}); another one: otel-agent stack init --force --port {name}=NUMBER"
+                f"a free port ({failed.strerror}); another one: otel-agent stack init {folder} --force --port "
+                f"{name}=NUMBER, beside the options that the folder was written with"
             )
             raise InvalidSetting(field=f"port {name}", value=number, allowed=allowed) from None
 
@@ -207,4 +209,6 @@ def _answers(url: str) -> bool:
 def _last_words(running: Running) -> str:
     lines = running.log.read_bytes()[-LAST_BYTES:].decode("utf-8", "replace").strip().splitlines()
     code = running.process.returncode
+    if code < 0:  # what it said last is no reason then
+        return f"{signal.Signals(-code).name} ended it (more in {running.log})"
     return f"{lines[-1].strip() if lines else f'exit status {code}'} (status {code}; more in {running.log})"

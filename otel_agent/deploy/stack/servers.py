@@ -6,8 +6,9 @@ Decides nothing about when. A server is looked for in the user's folder first, t
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from otel_agent.stores.files import read_text
 __all__ = ["SERVERS", "TOOLS", "Program", "Server", "Settings", "settings"]
 
 Settings = Mapping[str, str]
+LINE = re.compile(r"""\s*(?P<name>[A-Za-z_]\w*)\s*=\s*((?P<quote>["'])(?P<quoted>.*)(?P=quote)|(?P<value>.*?))\s*""")
+"""What sets a variable; quotes around a value are no part of it, for a shell and the compose file no more than here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,8 @@ def _prometheus(values: Settings) -> list[str]:
         "--storage.tsdb.path=data/prometheus",
         "--storage.tsdb.retention.time=35d",
         f"--web.listen-address={HOST}:{values['PROMETHEUS_PORT']}",
+        f"--web.external-url={_at(values, 'PROMETHEUS_PORT', '/')}",
+        "--web.enable-remote-write-receiver",
         "--enable-feature=exemplar-storage",
     ]
 
@@ -118,6 +123,7 @@ def _alertmanager(values: Settings) -> list[str]:
         "--config.file=alertmanager/alertmanager.yml",
         "--storage.path=data/alertmanager",
         f"--web.listen-address={HOST}:{values['ALERTMANAGER_PORT']}",
+        f"--web.external-url={_at(values, 'ALERTMANAGER_PORT', '/')}",
         "--cluster.listen-address=",
     ]
 
@@ -163,19 +169,29 @@ def settings(folder: Path) -> dict[str, str]:
     """Gives the variables that stand in a stack's folder, with every port.
 
     Raises:
-        InvalidSetting: the folder holds no stack, a port in it is none, or an address is not one to listen on.
+        InvalidSetting: the folder holds no stack, a line sets nothing, a port is none, or an address is not one to
+            listen on.
     """
     text = read_text(folder / SETTINGS)
     if text is None:
         allowed = f"a folder with {SETTINGS}, which `otel-agent stack init` writes"
         raise InvalidSetting(field="DIR", value=str(folder), allowed=allowed)
-    lines = [line.partition("=") for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#")]
-    values = {name.strip(): value.strip() for name, _, value in lines}
+    values = dict(_variables(text))
     numbers = settled(
         {port.name: _number(port.variable, values[port.variable]) for port in PORTS if port.variable in values}
     )
     listen = checks.choice(f"{SETTINGS}: {LISTEN}", values.get(LISTEN, HOST), (HOST, EVERYWHERE))
     return values | {variable: str(number) for variable, number in numbers.items()} | {LISTEN: listen}
+
+
+def _variables(text: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = LINE.fullmatch(line)
+        if found:
+            yield found["name"], found["quoted"] if found["quote"] else found["value"]
+        elif line.strip() and not line.lstrip().startswith("#"):
+            # not the line itself: it may hold a key
+            raise InvalidSetting(field=SETTINGS, value=f"line {number}", allowed="NAME=VALUE, or # and a comment")
 
 
 def _number(variable: str, text: str) -> int:
