@@ -160,7 +160,7 @@ def _addition(history: RunHistory, run: PastRun, config: Config, asked: _Asked) 
 
 
 def _usual_file(config: Config) -> Path:
-    """Gives the file that tasks of incidents go to.
+    """Gives the file that tasks of incidents go to: the only one there is, else one that is named and not there yet.
 
     Raises:
         UsageError: there are several.
@@ -168,7 +168,8 @@ def _usual_file(config: Config) -> Path:
     files = task_files(config, all_there=False)
     if len(files) > 1:
         raise click.UsageError(f"there are {len(files)} files of tasks: say --file, such as {shown(files[0])}")
-    return files[0] if files else config.folder / NEW_FILE
+    plain = [Path(name) for name in config.testing.files if not glob.has_magic(name)]
+    return files[0] if files else config.folder / (plain[0] if plain else NEW_FILE)
 
 
 def _known(config: Config, file: Path) -> TaskSet:

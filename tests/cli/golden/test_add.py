@@ -175,6 +175,12 @@ def test_a_new_file_that_a_pattern_covers_needs_no_word() -> None:
     assert "does not name other.yaml" in document("--input", "x", "--id", "b", "--file", "other.yaml")["notes"][0]
 
 
+def test_a_file_that_is_named_and_not_there_yet_is_made() -> None:
+    write("otel-agent.yaml", CONFIG.replace('["golden/*.yaml"]', "tests/golden.yaml"))
+    assert document("--input", "x")["file"] == str(Path("tests/golden.yaml").absolute())
+    assert [task.id for task in load_tasks().tasks] == ["incident-bbbbbbbb"]
+
+
 def test_a_file_that_cannot_take_it_is_left_and_the_task_is_printed() -> None:
     path = write("tasks.yaml", "[{id: refund, expect_stop_reason: finish}]\n")
     out = add("--file", "tasks.yaml", code=2)
