@@ -19,8 +19,9 @@ from otel_agent.config.problems import InvalidFile
 from otel_agent.config.tasks import TASK_FILE, file_clashes, task_of
 from otel_agent.config.values import Config, GoldenTask
 from otel_agent.stop import InvalidSetting
+from otel_agent.stores.files import shown
 
-__all__ = ["TaskSet", "load_tasks", "shown", "task_digest", "task_files"]
+__all__ = ["TaskSet", "load_tasks", "task_digest", "task_files"]
 
 DIGITS = 12
 _NOT_DECIDING = ("tags", "file", "line")
@@ -174,9 +175,3 @@ def _alone(paths: Iterable[Path]) -> tuple[Path, ...]:
     for path in paths:
         found.setdefault(path.resolve(), path)
     return tuple(found.values())
-
-
-def shown(path: Path) -> str:
-    """Gives a path as people know it: from the working directory on, where it is below that."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

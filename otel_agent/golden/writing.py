@@ -19,9 +19,8 @@ from otel_agent.config.nodes import compose
 from otel_agent.config.problems import InvalidFile
 from otel_agent.config.tasks import TASK_FILE, file_clashes, task_of
 from otel_agent.config.values import GoldenTask
-from otel_agent.golden.tasks import shown
 from otel_agent.stop import InvalidSetting
-from otel_agent.stores.files import locked, read_text, replace_text
+from otel_agent.stores.files import locked, read_text, replace_text, shown
 from otel_agent.views.text import clean
 
 __all__ = ["CannotAppend", "block", "with_task", "write_task"]

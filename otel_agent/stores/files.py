@@ -176,3 +176,9 @@ def _sweep(target: Path) -> None:
 
 def _unusable(path: Path, allowed: str, failed: OSError) -> InvalidSetting:
     return InvalidSetting(field=str(path), value=failed.strerror or type(failed).__name__, allowed=allowed)
+
+
+def shown(path: Path) -> str:
+    """Gives a path as people know it: from the working directory on, where it is below that."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

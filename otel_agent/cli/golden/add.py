@@ -25,10 +25,10 @@ from otel_agent.config.current import current
 from otel_agent.config.values import Config
 from otel_agent.golden.observed import NoRun, Observed, observe
 from otel_agent.golden.proposals import RECENT, Proposal, TooFewRuns, propose
-from otel_agent.golden.tasks import TaskSet, load_tasks, shown, task_files
+from otel_agent.golden.tasks import TaskSet, load_tasks, task_files
 from otel_agent.golden.writing import CannotAppend, block, with_task, write_task
 from otel_agent.prompts import parse_ref
-from otel_agent.stores.files import read_text
+from otel_agent.stores.files import read_text, shown
 from otel_agent.stores.run_history import RunHistory, Wanted
 from otel_agent.usage import PastRun
 

@@ -13,19 +13,19 @@ from otel_agent import InvalidSetting
 from otel_agent.cli.golden.options import (
     Command,
     as_json_option,
-    completed,
     document,
     files_argument,
     note,
     say,
-    tag_option,
+    selection_options,
 )
 from otel_agent.cli.runs.options import moment_text
 from otel_agent.cli.runs.rows import stop_cell
 from otel_agent.config.current import current
 from otel_agent.config.values import Config, GoldenTask
 from otel_agent.golden.keeping import golden_history
-from otel_agent.golden.tasks import TaskSet, load_tasks, shown
+from otel_agent.golden.tasks import TaskSet, load_tasks
+from otel_agent.stores.files import shown
 from otel_agent.stores.golden_ledger import LedgerEntry, ledger_file, read_ledger
 from otel_agent.stores.run_history import RunHistory, UnreadableHistory
 from otel_agent.usage import PastRun
@@ -40,15 +40,7 @@ HEADERS = ("task", "must", "tags", "stands in", "last run (UTC)", "prompt", "end
 
 @click.command("list", cls=Command, short_help="List the tasks, their bounds, and how they last went.")
 @files_argument
-@click.option(
-    "--task",
-    "ids",
-    multiple=True,
-    metavar="ID",
-    shell_complete=completed(lambda tasks: [task.id for task in tasks.tasks]),
-    help="Only this task; may be given several times.",
-)
-@tag_option
+@selection_options
 @as_json_option
 def list_(files: tuple[Path, ...], ids: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
     """List the golden tasks: what each must keep, where it stands, and its last run here.

@@ -16,7 +16,7 @@ from otel_agent.golden.tasks import TaskSet, load_tasks
 from otel_agent.views.screen import encodable
 from otel_agent.views.text import clean
 
-__all__ = ["Command", "as_json_option", "completed", "document", "files_argument", "note", "say", "tag_option"]
+__all__ = ["Command", "as_json_option", "completed", "document", "files_argument", "note", "say", "selection_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,15 +71,23 @@ def files_argument(command: F) -> F:
     )
 
 
-def tag_option(command: F) -> F:
-    """Adds `--tag`."""
-    return click.option(
+def selection_options(command: F) -> F:
+    """Adds `--task` and `--tag`."""
+    command = click.option(
         "--tag",
         "tags",
         multiple=True,
         metavar="WORD",
         shell_complete=completed(lambda tasks: sorted({tag for task in tasks.tasks for tag in task.tags})),
         help="Only tasks with this tag; may be given several times.",
+    )(command)
+    return click.option(
+        "--task",
+        "ids",
+        multiple=True,
+        metavar="ID",
+        shell_complete=completed(lambda tasks: [task.id for task in tasks.tasks]),
+        help="Only this task; may be given several times.",
     )(command)
 
 

@@ -17,7 +17,7 @@ import click
 
 from otel_agent import InvalidSetting
 from otel_agent.bootstrap import prepare
-from otel_agent.cli.golden.options import as_json_option, completed, files_argument, note, tag_option
+from otel_agent.cli.golden.options import as_json_option, files_argument, note, selection_options
 from otel_agent.cli.golden.printing import JudgingCommand, finish, report_option
 from otel_agent.cli.golden.progress import shown_progress
 from otel_agent.config import CONFIG, CONSOLE
@@ -74,15 +74,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     metavar="SECONDS",
     help="How long to wait for one run.",
 )
-@click.option(
-    "--task",
-    "ids",
-    multiple=True,
-    metavar="ID",
-    shell_complete=completed(lambda tasks: [task.id for task in tasks.tasks]),
-    help="Only this task; may be given several times.",
-)
-@tag_option
+@selection_options
 @click.option("--save", type=FILE, metavar="FILE", help="Save the result, as a baseline for later.")
 @report_option
 @as_json_option

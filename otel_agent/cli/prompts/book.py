@@ -18,6 +18,7 @@ from otel_agent.config.file import load_prompts
 from otel_agent.config.values import Config
 from otel_agent.prompts import Override, Prompt, Ref, Registry, Release, only_version, parse_ref, version_order
 from otel_agent.prompts.release import Percent
+from otel_agent.stores.files import shown
 from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock
 from otel_agent.stores.release_writer import OVERRIDE_FILE, ReleaseFiles
 from otel_agent.stores.sources import Sources, sources_of, variable_of
@@ -234,9 +235,3 @@ def _texts(config: Config, sources: Sources, found: Survey) -> Iterator[tuple[st
     for name, versions in sources.texts.items():
         for version, written in versions.items():
             yield f"{name}:{version}", Text(prompt=Prompt(name, version, written), place=config.file or config.folder)
-
-
-def shown(path: Path) -> str:
-    """Gives a path as people know it: from the working directory on, where it is below that."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
