@@ -29,7 +29,8 @@ class Alert:
         cause: how to tell a prompt from traffic.
         action: what to do.
         spike: True where `alert_on_token_spike: false` leaves it out.
-        about: what its links lead to: an agent and its prompt, all agents, or the collector.
+        about: what its links lead to: an agent and its prompt, all agents and the prompt that spends most, or the
+            collector.
     """
 
     name: str
@@ -365,10 +366,13 @@ ALERTS: tuple[Alert, ...] = (
         expression=conditions.LOST,
         wait="0m",
         summary='the collector lost {{ $value | printf "%.0f" }} items in ten minutes ({{ $labels.what }})',
-        meaning="Spans or metric points were refused, could not be sent, or found the queue full.",
-        look="The name in the labels: refused means memory, send_failed the backend, enqueue_failed the queue.",
-        cause="More traffic fills memory and queues; more spans per run do too, and are the prompt's doing.",
-        action="Repair the backend; give the collector more memory or a larger queue.",
+        meaning="Spans, metric points or log records were refused, could not be sent, or found the queue full, or "
+        "deltas could not be added up.",
+        look="The name in the labels: refused means memory, send_failed the backend, enqueue_failed the queue, "
+        "deltatocumulative more streams than `OTEL_AGENT_MAX_STREAMS`.",
+        cause="More traffic fills memory and queues; more spans per run do too, and are the prompt's doing. Streams "
+        "grow with prompt ids and agents, not with traffic.",
+        action="Repair the backend; give the collector more memory, a larger queue or more streams.",
         about="collector",
     ),
     Alert(

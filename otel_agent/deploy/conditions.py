@@ -59,6 +59,10 @@ _LOST = (
     "otelcol_exporter_send_failed_metric_points_total",
     "otelcol_exporter_enqueue_failed_metric_points_total",
     "otelcol_exporter_enqueue_failed_spans_total",
+    "otelcol_receiver_refused_log_records_total",
+    "otelcol_exporter_send_failed_log_records_total",
+    "otelcol_exporter_enqueue_failed_log_records_total",
+    'otelcol_deltatocumulative_datapoints_total{error!=""}',
 )
 
 
@@ -174,8 +178,8 @@ KILL_SWITCH = (
 
 
 def _lost() -> str:
-    each = " or ".join(f'label_replace(sum(increase({name}[10m])), "what", "{name}", "", "")' for name in _LOST)
-    return f"({each}) > <dropped_items>"
+    each = (f'label_replace(sum(increase({lost}[10m])), "what", "{lost.partition("{")[0]}", "", "")' for lost in _LOST)
+    return f"({' or '.join(each)}) > <dropped_items>"
 
 
 COLLECTOR_DOWN = f"up{{{_COLLECTOR}}} == 0 or absent(up{{{_COLLECTOR}}})"

@@ -23,6 +23,10 @@ _PROMPT = (
     '{{ with printf "topk(1, prompt:otel_agent_runs:30m{job=%q,gen_ai_agent_name=%q})" $labels.job '
     '$labels.gen_ai_agent_name | query }}{{ . | first | label "otel_agent_prompt_id" | urlquery }}{{ end }}{{ end }}'
 )
+_DEAREST = (
+    '{{ with printf "topk(1, prompt:otel_agent_cost:1d{job=~%q})" (or $labels.job ".+") | query }}{{ with . | first }}'
+    "{traces}{{ end }}{{ end }}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +82,15 @@ def _links(alert: Alert, links: Links) -> dict[str, str]:
     if alert.about == "collector":
         return {"dashboard": f"{board}-telemetry"}
     if alert.about == "all agents":
-        return {"dashboard": board}
+        traces = _traces(links, '(label "job" .)', '{{ label "otel_agent_prompt_id" . | urlquery }}')
+        return {"dashboard": board, "traces": _DEAREST.replace("{traces}", traces)}
     agent = "{{ $labels.gen_ai_agent_name | urlquery }}"
-    service = '{{ reReplaceAll "^.*/" "" $labels.job | urlquery }}'
-    tags = f"%7B%22otel_agent.prompt.id%22%3A%22{_PROMPT}%22%7D"
-    return {
-        "dashboard": f"{board}?var-agent={agent}",
-        "traces": f"{links.traces}/search?service={service}&tags={tags}",
-    }
+    return {"dashboard": f"{board}?var-agent={agent}", "traces": _traces(links, "$labels.job", _PROMPT)}
+
+
+def _traces(links: Links, job: str, prompt: str) -> str:
+    service = f'{{{{ reReplaceAll "^.*/" "" {job} | urlquery }}}}'
+    return f"{links.traces}/search?service={service}&tags=%7B%22otel_agent.prompt.id%22%3A%22{prompt}%22%7D"
 
 
 def _tidy(expression: str) -> str:

@@ -21,12 +21,15 @@ SPAN_SECONDS: Final = "traces_span_metrics_duration_seconds_bucket"
 
 COLLECTOR: Final = frozenset(
     {
+        "otelcol_deltatocumulative_datapoints_total",
         "otelcol_exporter_queue_capacity",
         "otelcol_exporter_queue_size",
+        "otelcol_exporter_send_failed_log_records_total",
         "otelcol_exporter_send_failed_metric_points_total",
         "otelcol_exporter_send_failed_spans_total",
         "otelcol_exporter_sent_metric_points_total",
         "otelcol_exporter_sent_spans_total",
+        "otelcol_exporter_enqueue_failed_log_records_total",
         "otelcol_exporter_enqueue_failed_metric_points_total",
         "otelcol_exporter_enqueue_failed_spans_total",
         "otelcol_process_memory_rss_bytes",
@@ -34,6 +37,7 @@ COLLECTOR: Final = frozenset(
         "otelcol_process_uptime_seconds_total",
         "otelcol_receiver_accepted_metric_points_total",
         "otelcol_receiver_accepted_spans_total",
+        "otelcol_receiver_refused_log_records_total",
         "otelcol_receiver_refused_metric_points_total",
         "otelcol_receiver_refused_spans_total",
     }

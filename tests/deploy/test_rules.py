@@ -163,13 +163,22 @@ def test_an_alert_names_the_dashboard_and_the_traces_of_the_prompt(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("promtool_there")
-def test_an_alert_without_a_prompt_links_to_the_prompt_that_runs_most(tmp_path: Path) -> None:
-    case = next(case for case in CASES if case.alert == "AgentToolDenials")
+@pytest.mark.parametrize(
+    ("alert", "version"),
+    [("AgentToolDenials", "v13"), ("AgentBudgetBurnFast", "v13"), ("AgentKillSwitchOn", "v14")],
+)
+def test_an_alert_without_a_prompt_links_to_the_prompt_that_runs_or_spends_most(
+    alert: str, version: str, tmp_path: Path
+) -> None:
+    case = next(case for case in CASES if case.alert == alert)
     test = firing(case, ABOVE, True)
+    if alert == "AgentKillSwitchOn":
+        spent = f'otel_agent_cost_total{{job="shop", otel_agent_prompt_id="{NEW}", gen_ai_agent_name="support-bot"}}'
+        test["input_series"].append({"series": spent, "values": "1+1x60"})
     del test["promql_expr_test"]
     test["alert_rule_test"] = [{"eval_time": f"{case.minutes}m", "alertname": case.alert, "exp_alerts": []}]
     said = unit_tests(tmp_path, [test], alerts=(case.alert,), minutes=1)
-    assert "search?service=shop&tags=%7B%22otel_agent.prompt.id%22%3A%22support%3Av13%3A0%22%7D" in said
+    assert f"search?service=shop&tags=%7B%22otel_agent.prompt.id%22%3A%22support%3A{version}%3A0%22%7D" in said
 
 
 # names
@@ -242,7 +251,7 @@ def test_every_alert_says_what_to_do() -> None:
         assert rule["labels"]["severity"] in ("critical", "warning")
         texts = rule["annotations"]
         assert texts.keys() >= {"summary", "description", "action", "dashboard", "runbook_url"}
-        assert ("traces" in texts) is ("var-agent" in texts["dashboard"])
+        assert ("traces" in texts) is not texts["dashboard"].endswith("-telemetry")
 
 
 def test_every_threshold_is_used_and_every_one_used_exists() -> None:
