@@ -32,6 +32,7 @@ ANGLES = (
 )
 WORD = re.compile(r"[a-z0-9]{4,}")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
+WHERE_MISSING = re.compile(r"\b(if|when|where|once)\b.*\b(nothing|no articles?|no results?|missing|empty)\b")
 ACCOUNT = re.compile(r"account (\d+)")
 LONGEST_SUBJECT = 120
 STEM = 5
@@ -65,16 +66,38 @@ def _plan(request: Request) -> list[list[_Call]]:
     account = ACCOUNT.search(question)
     if account and any(tool["name"] == "billing_lookup" for tool in request.tools):
         return [[("billing_lookup", {"account": account[1]})]]
-    if "thorough" in _said(request, "system"):
-        return [[_search(f"{question} {angle}")] for angle in ANGLES]
+    angles = [[_search(f"{question} {angle}")] for angle in ANGLES]
+    thorough = [each for each in SENTENCE.split(_said(request, "system").lower()) if "thorough" in each]
+    if any(not WHERE_MISSING.search(each) for each in thorough):
+        return angles + _ticket(question)
+    rounds = _rounds(question)
+    return rounds + angles if thorough and _found_nothing(request, sum(map(len, rounds))) else rounds
+
+
+def _rounds(question: str) -> list[list[_Call]]:
+    """Gives what to ask the tools for where nobody asks for more."""
     asked = [sentence for sentence in SENTENCE.split(question) if sentence.endswith("?")]
     if len(asked) > 2:
         return [[_search(sentence) for sentence in asked]]
     parts = SENTENCE.split(question) if question.startswith("We want") else [question]
     rounds = [[_search(part)] for part in parts]
-    if "open a ticket" in question:
-        rounds.append([("ticket_create", {"subject": question[:LONGEST_SUBJECT], "body": question})])
-    return rounds
+    return rounds + _ticket(question)
+
+
+def _ticket(question: str) -> list[list[_Call]]:
+    wanted = "open a ticket" in question
+    return [[("ticket_create", {"subject": question[:LONGEST_SUBJECT], "body": question})]] if wanted else []
+
+
+def _found_nothing(request: Request, calls: int) -> bool:
+    """Tells whether the first so many calls were made, and none of their searches found an article."""
+    results = _results(request)
+    found = [result["articles"] for result in results[:calls] if "articles" in result]
+    return len(results) >= calls and bool(found) and not any(found)
+
+
+def _results(request: Request) -> list[Any]:
+    return [json.loads(message["content"]) for message in request.messages if message["role"] == "tool"]
 
 
 def _search(query: str) -> _Call:
@@ -88,7 +111,7 @@ def _said(request: Request, role: str) -> str:
 def _answer(request: Request) -> str:
     """Puts together what the tools gave; asks back where they gave nothing."""
     question, cite = _said(request, "user"), "Cite" in _said(request, "system")
-    results = [json.loads(message["content"]) for message in request.messages if message["role"] == "tool"]
+    results = _results(request)
     best = [article for result in results for article in result.get("articles", ())[:1]]
     found = _most_often((article["article"], article["text"]) for article in best)
     each = 2 if len(found) == 1 else 1

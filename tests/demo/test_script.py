@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from otel_agent import build_system_prompt
+from otel_agent import Prompt, build_system_prompt
 from otel_agent.demo.knowledge import KnowledgeBase
 from otel_agent.demo.prompts import V12, V13, V14
 from otel_agent.demo.script import scripted_model
@@ -100,3 +100,38 @@ def test_looks_up_an_account_where_it_can() -> None:
     question = "What is the balance of account 7731?"
     assert scripted_model(request(question)).tool_calls == (("billing_lookup", {"account": "7731"}),)
     assert scripted_model(request(question, tools=("kb.search",))).tool_calls[0][0] == "kb_search"
+
+
+EMPTY = {"articles": []}
+CAREFUL = Prompt(
+    "support", "v15", "Answer using KB. Only where a search finds nothing be thorough: search every angle."
+)
+
+
+@pytest.mark.parametrize(
+    "careful", [CAREFUL.text, "Be thorough if there are no results. Answer.", "When empty, be thorough!"]
+)
+def test_under_a_condition_it_is_thorough_where_that_holds(careful: str) -> None:
+    prompt = Prompt("support", "v1", careful)
+    assert scripted_model(request("Money back?", FOUND, prompt=prompt)).tool_calls == ()
+    rounds = [EMPTY] * 12
+    asked = [scripted_model(request("Money back?", *rounds[:done], prompt=prompt)).tool_calls for done in range(13)]
+    assert [len(calls) for calls in asked] == [1] * 12 + [0]
+    assert len({calls[0][1]["query"] for calls in asked[:12]}) == 12
+
+
+def test_what_the_further_search_finds_does_not_end_it() -> None:
+    assert scripted_model(request("Money back?", EMPTY, FOUND, prompt=CAREFUL)).tool_calls != ()
+
+
+def test_a_search_that_was_refused_has_not_found_nothing() -> None:
+    assert scripted_model(request("Money back?", {"denied": "max_tool_calls"}, prompt=CAREFUL)).tool_calls == ()
+
+
+@pytest.mark.parametrize("prompt", [V13, V14, CAREFUL], ids=["v13", "v14", "v15"])
+def test_a_ticket_that_is_asked_for_is_opened_however_thorough(prompt: Prompt) -> None:
+    question = "Please open a ticket."
+    rounds = 11 if prompt is V14 else 1
+    assert [name for name, _ in scripted_model(request(question, *[FOUND] * rounds, prompt=prompt)).tool_calls] == [
+        "ticket_create"
+    ]
