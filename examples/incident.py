@@ -1,4 +1,4 @@
-"""The whole incident: a prompt goes out past the gate, costs far more, is found out, taken back, and kept out from then on.
+"""The whole incident: a prompt goes out past the gate, costs far more, is found out, taken back, and kept out for good.
 
 The agent is that of examples/golden; it answers here, and follows the files of its project while commands are typed in
 processes of their own, as an operator would. Its model is scripted and on loopback: it does what the prompt says.
@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,13 +24,14 @@ from typing import Any
 from otel_agent import RunResult, flush, shutdown
 
 PROJECT = Path(__file__).parent / "golden"
-CONVERSATIONS = 80
+MANY, FEW = 56, 16
 AT_ONCE = 8
 TASKS = """
 - {id: charged_twice, input: "I was billed twice this month. Do I get one of them back?", expect_stop_reason: finish}
 - {id: lost_phone, input: "I lost my phone with the authenticator on it. What now?", expect_stop_reason: finish}
 - {id: mothballed, input: "Can we mothball it?", expect_stop_reason: finish}
 """
+PROGRESS = re.compile(r"\d+/\d+ ")
 QUESTIONS = (
     "A client says that the invoice never arrived, but it is shown as sent. What can I do?",
     "I sent an invoice with a wrong amount and cannot edit it now. How do I correct it?",
@@ -43,36 +45,37 @@ def chapter(title: str) -> None:
 
 
 def typed(*command: str) -> subprocess.CompletedProcess[str]:
-    """Types a command in the project's folder, and waits for the second in which every process has seen it."""
-    done = subprocess.run([sys.executable, "-m", "otel_agent", *command], capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
-    time.sleep(1)
-    return done
+    """Types a command in the project's folder."""
+    return subprocess.run([sys.executable, "-m", "otel_agent", *command], capture_output=True, text=True, check=False)
 
 
-def show(*command: str, code: int = 0, first: int = 40) -> None:
-    """Types a command and prints what it says, and that it ended as it should."""
+def show(*command: str, code: int = 0) -> None:
+    """Types a command and prints what it says; it must end with this exit code."""
     quoted = [f'"{word}"' if " " in word else word for word in command]
     print(f"$ otel-agent {' '.join(quoted)}")
     done = typed(*command)
-    for line in (done.stdout + done.stderr).splitlines()[:first]:
-        print(f"  {line}")
-    print(f"  (exit code {done.returncode})")
+    for line in (done.stdout + done.stderr).splitlines():
+        if not PROGRESS.match(line):
+            print(f"  {line}")
     if done.returncode != code:
-        raise SystemExit(f"it should have been {code}")
+        raise SystemExit(f"its exit code was {done.returncode}, where {code} was to be")
 
 
-async def traffic(bot: Any, name: str) -> list[tuple[str, RunResult[str]]]:
+def followed() -> None:
+    """Lets the second pass in which every process has seen a release."""
+    time.sleep(1)
+
+
+async def traffic(bot: Any, day: str, conversations: int) -> list[tuple[str, RunResult[str]]]:
     """Lets customers ask, each in a conversation of their own."""
-    few = asyncio.Semaphore(AT_ONCE)
+    some = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> tuple[str, RunResult[str]]:
         question = QUESTIONS[number % len(QUESTIONS)]
-        async with few:
-            return question, await bot.answer(question, f"{name}-{number}")
+        async with some:
+            return question, await bot.answer(question, f"{day}-{number}")
 
-    return await asyncio.gather(*(one(number) for number in range(CONVERSATIONS)))
+    return await asyncio.gather(*(one(number) for number in range(conversations)))
 
 
 def told(answers: Sequence[tuple[str, RunResult[str]]]) -> None:
@@ -90,24 +93,30 @@ def project(folder: Path) -> None:
     (folder / "golden").mkdir()
     (folder / "golden" / "first.yaml").write_text(TASKS)
     file = folder / "otel-agent.yaml"
-    file.write_text(file.read_text().replace("history: true", "history: history"))
+    text = file.read_text().replace("history: true", "history: history")
+    file.write_text(text.replace("testing:\n", "testing:\n  results: results.jsonl\n"))
     os.environ["XDG_CACHE_HOME"] = os.environ["LOCALAPPDATA"] = str(folder / "cache")
     os.chdir(folder)
     sys.path.insert(0, str(folder))
 
 
+def without_time(file: Path) -> None:
+    """Takes the bound on time out again: seconds of a scripted model say how busy this machine is."""
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if "max_seconds" not in line))
+    print("  (max_seconds is taken out again: the model here is scripted)")
+
+
 def incident(runner: asyncio.Runner) -> None:
     bot = importlib.import_module("support_bot")
 
-    chapter("v13 is active, and passes its golden tasks")
-    show("golden", "run", "--prompt", "support:v13", "--repeats", "1")
-
-    chapter("v14 is to be thorough; nobody has checked it, and somebody is in a hurry")
+    chapter("v13 is active; v14 is to be thorough, nobody has checked it, and somebody is in a hurry")
     show("prompts", "canary", "support:v14", "--percent", "50", code=1)
     show("prompts", "canary", "support:v14", "--percent", "50", "--force", "--why", "promised for today")
+    followed()
 
     chapter("Customers ask")
-    answers = runner.run(traffic(bot, "monday"))
+    answers = runner.run(traffic(bot, "monday", MANY))
     told(answers)
     flush()
 
@@ -116,23 +125,25 @@ def incident(runner: asyncio.Runner) -> None:
 
     chapter("Back to v13")
     show("prompts", "rollback", "support:v13", "--why", "many times the tokens and tool calls")
-    told(runner.run(traffic(bot, "tuesday")))
+    followed()
+    told(runner.run(traffic(bot, "tuesday", FEW)))
     flush()
 
     chapter("The incident becomes a golden task, with bounds from the runs of v13")
     question, worst = max(answers, key=lambda each: each[1].usage.total_tokens)
     asked = ("--input", question, "--baseline", "support:v13", "--history", "history")
     show("golden", "add", "--from-run", worst.run_id, "--id", "monday", *asked)
+    without_time(Path("golden") / "first.yaml")
 
-    chapter("v14 fails it, and the gate knows; v13 passes it")
-    show("golden", "run", "--prompt", "support:v13", "--repeats", "1")
+    chapter("v14 fails it, and the gate knows")
     show("golden", "run", "--prompt", "support:v14", "--repeats", "1", code=1)
     show("prompts", "canary", "support:v14", "--percent", "50", code=1)
 
     chapter("v15 is thorough only where a search finds nothing: it passes, and goes out")
     show("golden", "run", "--prompt", "support:v15", "--repeats", "1")
     show("prompts", "canary", "support:v15", "--percent", "50", "--why", "thorough where it helps")
-    told(runner.run(traffic(bot, "wednesday")))
+    followed()
+    told(runner.run(traffic(bot, "wednesday", FEW)))
 
     chapter("What was done, by whom and why")
     changes = json.loads(typed("prompts", "history", "--json").stdout)["changes"]
@@ -148,6 +159,7 @@ def main() -> None:
         try:
             with asyncio.Runner() as runner:
                 incident(runner)
+                runner.run(importlib.import_module("support_bot").client.close())
         finally:
             shutdown()
             os.chdir(here)

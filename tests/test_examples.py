@@ -19,6 +19,18 @@ FACTS = {
         "POST /ask\n  invoke_agent order-bot\n    execute_tool orders.find\n    chat gpt-5-mini\n",
         "processors on the application's provider: 1",
     ],
+    "incident": [
+        "has never been checked by support_bot:answer; `otel-agent golden run --prompt support:v14`\n",
+        "  otel-agent prompts: nothing was changed; --force --why TEXT does it in spite of that\n",
+        "  prompt: a run of support:v14 takes ",
+        "golden/first.yaml has the task monday: end with finish; at most 3 steps, 2 tool calls, ",
+        " max_tool_calls: at most 2, found 11; ",
+        "golden tasks: the last check of support:v14:231cc6bcb490 came to regression: 4 tasks in 4 runs",
+        "    canary    support:v15, 50 % of the conversations  (was none)\n",
+        "  rollout_changed support:v13 -> support:v14: promised for today (forced past: 1)\n",
+        "  rolled_back support:v14 -> support:v13: many times the tokens and tool calls\n",
+        "  rollout_changed support:v13 -> support:v15: thorough where it helps\n",
+    ],
     "nested_agents": [
         "researcher on refunds: max_steps (used 3 of 3); the editor has 4 steps left",
         "editor: finish, 7 steps, 1 of them its own",

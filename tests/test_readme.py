@@ -6,6 +6,7 @@
 | `python continues` | runs behind the python block before it, in the same interpreter |
 | `bash`, `console` | runs in a copy of the project; of `console` the lines behind `$ ` |
 | `yaml`, `json`, `toml` | is parsed |
+| `mermaid` | is a flowchart, each line of which is an arrow between two things that have a name |
 | `text` | is output: left alone |
 
 Further words in the info string: `file=NAME` also puts the block's text there for the other blocks of its page,
@@ -141,6 +142,21 @@ def parse(with_what: Callable[[str], object]) -> Callable[[Block, Path], None]:
     return lambda block, _: with_what(block.text) and None
 
 
+THING = r"(\w+)(?:\[[^\[\]{}|]+\]|\{[^\[\]{}|]+\})?"
+ARROW = re.compile(rf" +{THING} -->(?:\|[^|]+\|)? {THING}")
+
+
+def parse_flowchart(text: str) -> None:
+    """Fails unless each line is an arrow in the few forms that we use, and each thing in it is written out once."""
+    first, *lines = text.splitlines()
+    assert first in ("flowchart LR", "flowchart TD"), first
+    arrows = [ARROW.fullmatch(line) for line in lines]
+    assert all(arrows), [line for line, arrow in zip(lines, arrows, strict=True) if not arrow]
+    ends = [end for arrow in arrows if arrow for end in arrow.groups()]
+    named = re.findall(r"(\w+)(?=[\[{])", text)
+    assert sorted(named) == sorted(set(ends)), "each thing has its words once"
+
+
 HANDLERS: dict[str, Callable[[Block, Path], None]] = {
     "python": run_python,
     "bash": run_shell,
@@ -148,6 +164,7 @@ HANDLERS: dict[str, Callable[[Block, Path], None]] = {
     "yaml": parse(yaml.safe_load),
     "json": parse(json.loads),
     "toml": parse(tomllib.loads),
+    "mermaid": parse(parse_flowchart),
     "text": lambda block, folder: None,
 }
 
@@ -224,6 +241,9 @@ def test_continues_shares_the_names_of_the_block_before(tmp_path: Path) -> None:
         "```json\n{\n```",
         "```yaml\na: [\n```",
         "```toml\na\n```",
+        "```mermaid\nflowchart LR\n    a[one] -> b[two]\n```",
+        "```mermaid\nflowchart LR\n    a[one] --> b\n```",
+        "```mermaid\npie\n```",
         "```perl\n1\n```",
         "```\nno language\n```",
     ],
