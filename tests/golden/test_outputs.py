@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -100,9 +102,24 @@ def test_a_schema_that_leads_nowhere_is_told(ref: str) -> None:
     assert miss.found.startswith("a schema that cannot be used")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that of the library when it fetches, which it must not
 def test_nothing_is_fetched() -> None:
-    (miss,) = found(OutputCheck(json_schema={"$ref": "http://127.0.0.1:9/schema.json"}), {})
-    assert "cannot be used" in miss.found
+    fetched: list[str] = []
+
+    class Schemas(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            fetched.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+    with HTTPServer(("127.0.0.1", 0), Schemas) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        schema = {"$ref": f"http://127.0.0.1:{server.server_port}/schema.json"}
+        (miss,) = found(OutputCheck(json_schema=schema), {})
+        server.shutdown()
+    assert "leads nowhere" in miss.found
+    assert fetched == []
 
 
 def test_without_the_library_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
