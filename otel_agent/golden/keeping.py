@@ -60,8 +60,8 @@ class Keeper:
         self.folder = folder
         self._file: Path | None = None
 
-    def keep(self, spans: Sequence[PastSpan], task: str) -> None:
-        """Keeps the runs of one trial, and their spans."""
+    def keep(self, spans: Sequence[PastSpan], task: str | None) -> None:
+        """Keeps the runs of one trial, and their spans; `task` is the golden task, or None for a call beside any."""
         try:
             with RunHistory.create(self.folder) as history:
                 if self._file is None:

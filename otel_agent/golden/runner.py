@@ -47,6 +47,8 @@ __all__ = [
     "check_baseline",
     "check_telemetry",
     "compared",
+    "quorum_of",
+    "repeats_of",
     "run_tasks",
     "run_trial",
     "trials_planned",
@@ -272,7 +274,7 @@ def run_tasks(
     folder = golden_history() if history is None else history
     keeper = None if folder is None else Keeper(folder)
     way = _Way(agent=agent, writes=tasks.writes, timeout=timeout, player=player, keeper=keeper)
-    counts = {task.id: 1 if way.replays else _repeats(task, repeats) for task in tasks.tasks}
+    counts = _counts(tasks, repeats, player)
     found: list[Trial] = []
     interrupted = False
     with arguments_hashed(), kept_traces() as traces, player or nullcontext():
@@ -289,9 +291,15 @@ def run_tasks(
     return result if baseline_prompt is None else _beside(result, str(baseline_prompt))
 
 
-def trials_planned(tasks: TaskSet, *, repeats: int | None = None, sides: int = 1) -> int:
+def trials_planned(tasks: TaskSet, *, repeats: int | None = None, sides: int = 1, player: Player | None = None) -> int:
     """Gives how many trials there will be."""
-    return sides * sum(_repeats(task, repeats) for task in tasks.tasks)
+    return sides * sum(_counts(tasks, repeats, player).values())
+
+
+def _counts(tasks: TaskSet, repeats: int | None, player: Player | None) -> dict[str, int]:
+    """Gives how often each task runs; what was recorded is said once."""
+    once = player is not None and player.replays
+    return {task.id: 1 if once else repeats_of(task, repeats) for task in tasks.tasks}
 
 
 def check_telemetry() -> None:
@@ -305,7 +313,8 @@ def check_telemetry() -> None:
         raise InvalidSetting(field=DISABLED, value=os.environ[DISABLED], allowed=allowed)
 
 
-def _repeats(task: GoldenTask, asked: int | None) -> int:
+def repeats_of(task: GoldenTask, asked: int | None) -> int:
+    """Gives how often a task runs: what it says itself, else what is asked for, else 3."""
     return task.repeats or asked or REPEATS
 
 
@@ -386,8 +395,12 @@ def _result(
 
 def _task_result(task: GoldenTask, trials: Sequence[Trial], repeats: int) -> TaskResult:
     own = sorted((trial for trial in trials if trial.task == task.id), key=lambda trial: (trial.side, trial.repeat))
-    quorum = min(repeats, task.quorum or default_quorum(repeats))
-    return TaskResult(task=task.id, trials=tuple(own), repeats=repeats, quorum=quorum)
+    return TaskResult(task=task.id, trials=tuple(own), repeats=repeats, quorum=quorum_of(task, repeats))
+
+
+def quorum_of(task: GoldenTask, repeats: int) -> int:
+    """Gives how many of so many repeats of a task must be clean."""
+    return min(repeats, task.quorum or default_quorum(repeats))
 
 
 def check_baseline(tasks: TaskSet, baseline: Result, *, whole: bool) -> None:

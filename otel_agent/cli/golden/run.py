@@ -24,6 +24,7 @@ from otel_agent.config import CONFIG, CONSOLE
 from otel_agent.config.current import current
 from otel_agent.config.values import Config
 from otel_agent.golden.agents import Agent, load_agent
+from otel_agent.golden.replay import Player, Recorder, Replayer
 from otel_agent.golden.reports import Report
 from otel_agent.golden.results import Result
 from otel_agent.golden.runner import (
@@ -75,6 +76,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="How long to wait for one run.",
 )
 @selection_options
+@click.option("--record", type=FILE, metavar="FILE", help="Record what models and tools say, to replay it later.")
+@click.option("--replay", type=FILE, metavar="FILE", help="Ask no model and no tool: answer once from a recording.")
 @click.option("--save", type=FILE, metavar="FILE", help="Save the result, as a baseline for later.")
 @report_option
 @as_json_option
@@ -98,6 +101,8 @@ def run(
     timeout: float,
     ids: tuple[str, ...],
     tags: tuple[str, ...],
+    record: Path | None,
+    replay: Path | None,
     save: Path | None,
     reports: Sequence[Report],
     as_json: bool,
@@ -111,6 +116,9 @@ def run(
     """
     if baseline is not None and baseline_prompt is not None:
         raise click.UsageError("--baseline and --baseline-prompt are two baselines: give one of them")
+    if replay is not None and (record or baseline or baseline_prompt or repeats):
+        raise click.UsageError("--replay goes without --record, --repeats and a baseline: it says once what was said")
+    player = _player(record, replay)
     threads = frozenset(threading.enumerate())
     found = _settled(config)
     every = load_tasks(files, config=found)
@@ -124,7 +132,8 @@ def run(
     called = _loaded(name, with_traceback)
     prepare(found)
     beside = ACTIVE if baseline == ACTIVE else baseline_prompt
-    with shown_progress(trials_planned(tasks, repeats=repeats, sides=1 if beside is None else 2)) as told:
+    planned = trials_planned(tasks, repeats=repeats, sides=1 if beside is None else 2, player=player)
+    with shown_progress(planned) as told:
         result = run_tasks(
             called,
             tasks,
@@ -137,15 +146,24 @@ def run(
             concurrency=concurrency,
             timeout=timeout,
             on_trial=told,
+            player=player,
             whole=whole,
             config=found,
         )
     if save is not None:
         save_result(save, result)
+    for line in player.notes if isinstance(player, Recorder) else ():
+        note(line)
     code = finish(result, reports, as_json=as_json)
     _record(result, found, files)
     _leave(result, code, threads)
     context.exit(code)
+
+
+def _player(record: Path | None, replay: Path | None) -> Player | None:
+    if replay is not None:
+        return Replayer(replay)
+    return None if record is None else Recorder(record)
 
 
 def _settled(file: Path | None) -> Config:

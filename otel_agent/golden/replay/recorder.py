@@ -55,7 +55,7 @@ class Recorder:
         stand()
         return self
 
-    def __exit__(self, kind: object, exc: object, tb: object) -> None:
+    def __exit__(self, kind: object, exc: object, tb: object, /) -> None:
         leave()
         if exc is None:
             self._write()
