@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from otel_agent.deploy import series
+from otel_agent.deploy import conditions, series
 from otel_agent.deploy.dashboards import BOARDS
 from otel_agent.deploy.stack.contents import Choice, contents
 from tests.deploy.servers import Collector, Prometheus, needs, until
 from tests.deploy.test_dashboards import concrete
+from tests.deploy.test_rules import SERIES, WORD, expressions
 from tests.support.offline import ROOT, environment
 from tests.support.otlp import OtlpReceiver
 
@@ -82,6 +83,14 @@ QUERIES = [
 def test_a_query_has_an_answer(expression: str, prometheus: Prometheus) -> None:
     """NaN is no answer: it is what a rate over nothing new divides into."""
     until(lambda: any(not math.isnan(value) for _, value in prometheus.query(expression)), 90)
+
+
+def test_every_series_that_a_rule_reads_is_there(prometheus: Prometheus) -> None:
+    """All but those of losses, which tests/deploy/test_losses.py provokes."""
+    read = {word for text in expressions() for word in WORD.findall(text)} & (SERIES.keys() | series.COLLECTOR)
+    wanted = {name for name in read if name not in conditions.LOST}
+    assert len(wanted) > 12
+    until(lambda: wanted <= set(prometheus.api("label/__name__/values")), 90)
 
 
 def test_a_latency_has_its_trace(prometheus: Prometheus) -> None:
