@@ -142,6 +142,13 @@ def test_a_version_without_a_text_is_a_note(capsys: pytest.CaptureFixture[str]) 
     assert json.loads(printed(capsys, "check", "--json"))["notes"] == []
 
 
+def test_check_finds_thresholds_that_no_alert_has_or_can_take(capsys: pytest.CaptureFixture[str]) -> None:
+    written("alerts: {token_spike_ration: 2, error_share: 1.5, tool_call_spike_ratio: 3}")
+    errors = [line for line in printed(capsys, "check", status=1).splitlines() if line.startswith("error: ")]
+    assert errors[0].startswith("error: alerts = 'token_spike_ration': must be one of ")
+    assert errors[1:] == ["error: alerts.error_share = 1.5: must be a share from 0 to 1"]
+
+
 def test_check_of_prompts_that_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     written('prompts: {active: "support:v1", texts: {support: {v1: Answer.}}}')
     folder = Path("prompts/support")

@@ -229,6 +229,33 @@ def test_check_says_what_is_missing_and_what_is_wrong(
     assert "unchecked  prometheus/rules.yml, by promtool: promtool is not installed: it comes with Prometheus" in out
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("OTEL_AGENT_SAMPLING_PERCENT", "150", "a number from 0 to 100"),
+        ("OTEL_AGENT_SAMPLING_PERCENT", "-3", "a number from 0 to 100"),
+        ("OTEL_AGENT_EXPENSIVE_USD", "abc", "a number that is 0 or more"),
+        ("OTEL_AGENT_SLOW_MS", "nan", "a number that is 0 or more"),
+    ],
+)
+def test_check_finds_a_number_that_the_collector_would_take_and_cannot_use(
+    name: str,
+    value: str,
+    allowed: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    main([*INIT, "s"])
+    text = (tmp_path / "s/.env").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith(f"{name}=")]
+    (tmp_path / "s/.env").write_text("\n".join([*lines, f"{name}={value}", ""]))
+    capsys.readouterr()
+    assert main(["stack", "check", "s"]) == 1
+    assert f"wrong      .env, {name}: {value}: must be {allowed}\n" in said(capsys)[0]
+
+
 def test_check_without_any_program_is_right_unless_strict(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from otel_agent.config.current import find, with_environment
 from otel_agent.config.file import load_prompts
 from otel_agent.config.problems import Problem
 from otel_agent.config.values import Config
+from otel_agent.deploy.thresholds import settled
 from otel_agent.prompts import Override, Registry
 from otel_agent.stores.override import OverrideFile
 from otel_agent.stores.sources import Sources, forced_releases, sources_of, variable_of
@@ -67,6 +68,8 @@ class _Report:
         for mistake in _wrong_variables():
             self._error(mistake)
         if config is not None:
+            for mistake in _wrong_thresholds(config):
+                self._error(mistake)
             self._prompts(with_environment(config, report=self._error))
 
     def _error(self, wrong: InvalidSetting) -> None:
@@ -112,6 +115,16 @@ def _wrong_variables() -> Iterator[InvalidSetting]:
             setting.get()
         except InvalidSetting as wrong:
             yield wrong
+
+
+def _wrong_thresholds(config: Config) -> Iterator[InvalidSetting]:
+    """Gives what `stack init` would refuse: no alert has such a threshold, or it cannot have this value."""
+    for name, value in config.alerts.items():
+        try:
+            settled({name: value})
+        except InvalidSetting as wrong:
+            field = wrong.field.replace("thresholds", "alerts")
+            yield InvalidSetting(field=field, value=wrong.value, allowed=wrong.allowed)
 
 
 def _wrong_choices(sources: Sources, registry: Registry) -> Iterator[InvalidSetting]:

@@ -6,6 +6,7 @@ Decides nothing itself about a configuration: the collector, promtool and amtool
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -26,6 +27,8 @@ __all__ = ["Finding", "check"]
 
 TOOL_SECONDS = 60.0
 MOST_COMPLAINTS = 3
+NUMBERS = {"OTEL_AGENT_SAMPLING_PERCENT": 100.0, "OTEL_AGENT_EXPENSIVE_USD": math.inf, "OTEL_AGENT_SLOW_MS": math.inf}
+"""Settings that the collector validates only when it starts, or never: each from 0 to so much."""
 NO_COMPLAINT = re.compile(r"Checking \S+$|SUCCESS")
 State = Literal["ok", "wrong", "missing", "unchecked"]
 
@@ -52,7 +55,7 @@ def check(folder: Path, *, programs: Path | None = None) -> list[Finding]:
     values = settings(folder)
     expected = targets({port.variable: int(values[port.variable]) for port in PORTS})
     files = [_file(folder, path, expected.get(path, [])) for path in sorted(contents(Choice()))]
-    return [*files, *_by_tools(folder, programs, values), *_programs(programs)]
+    return [*files, *_numbers(values), *_by_tools(folder, programs, values), *_programs(programs)]
 
 
 def _file(folder: Path, path: str, addresses: list[str]) -> Finding:
@@ -67,6 +70,21 @@ def _file(folder: Path, path: str, addresses: list[str]) -> Finding:
         f"has no {', '.join(absent)}, as the ports in {SETTINGS} want it" if absent else ""
     )
     return Finding(what=path, state="wrong" if problem else "ok", said=problem)
+
+
+def _numbers(values: dict[str, str]) -> Iterator[Finding]:
+    for name, most in NUMBERS.items():
+        given = values.get(name, os.environ.get(name, ""))
+        if given and not _is_number(given, most):
+            allowed = "a number that is 0 or more" if math.isinf(most) else f"a number from 0 to {most:g}"
+            yield Finding(what=f"{SETTINGS}, {name}", state="wrong", said=f"{given}: must be {allowed}")
+
+
+def _is_number(text: str, most: float) -> bool:
+    try:
+        return 0 <= float(text) <= most
+    except ValueError:
+        return False
 
 
 def _problem(path: str, text: str) -> str:
