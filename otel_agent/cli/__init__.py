@@ -85,15 +85,16 @@ def _main(arguments: Sequence[str] | None) -> int:
         import click
 
         from otel_agent.cli.app import app
+
+        try:
+            return int(app.main(arguments, prog_name=NAME, standalone_mode=False) or 0)
+        except click.ClickException as wrong:
+            wrong.show()
+            return wrong.exit_code
+        except click.Abort:
+            return INTERRUPTED
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in ("click", "filelock", "rich"):
             raise
         print(HINT, file=sys.stderr)
         return WRONG_USAGE
-    try:
-        return int(app.main(arguments, prog_name=NAME, standalone_mode=False) or 0)
-    except click.ClickException as wrong:
-        wrong.show()
-        return wrong.exit_code
-    except click.Abort:
-        return INTERRUPTED

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from otel_agent import __version__
 from otel_agent.cli import app, completion, demo, main
+from otel_agent.cli.lazy import LazyGroup
 from tests.support.offline import environment, run
 from tests.support.ready import READY, pass_golden
 
@@ -59,8 +61,41 @@ def test_a_fault_of_our_own_is_not_taken_for_a_missing_extra(module: str, tmp_pa
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(f"\n  {name} " in out for name in app.app.commands)
-    assert set(app.app.commands) == {"check", "completion", "config", "demo", "golden", "prompts", "runs", "stack"}
+    names = app.app.list_commands(click.Context(app.app))
+    assert all(f"\n  {name} " in out for name in names)
+    assert names == ["check", "completion", "config", "demo", "golden", "prompts", "runs", "stack"]
+
+
+def test_every_command_is_called_what_its_group_calls_it() -> None:
+    def checked(group: LazyGroup) -> int:
+        context, count = click.Context(group), 0
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            assert command.name == name
+            count += 1 + (checked(command) if isinstance(command, LazyGroup) else 0)
+        return count
+
+    assert checked(app.app) > 30
+    assert app.app.get_command(click.Context(app.app), "no-such") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rooms"),
+    [
+        (["--help"], ("otel_agent.golden.runner", "otel_agent.testing", "otel_agent.deploy", "openai", "pydantic")),
+        (["runs", "--help"], ("otel_agent.golden.runner", "otel_agent.testing", "otel_agent.deploy", "openai")),
+        (["golden", "list", "--help"], ("otel_agent.golden.runner", "otel_agent.testing", "otel_agent.cli.stack")),
+    ],
+    ids=" ".join,
+)
+def test_a_command_imports_no_room_that_it_does_not_need(
+    arguments: list[str], rooms: tuple[str, ...], tmp_path: Path
+) -> None:
+    code = f"import sys; from otel_agent.cli import main; main({arguments}); print(sorted(sys.modules))"
+    done = run([sys.executable, "-c", code], tmp_path)
+    assert done.returncode == 0
+    assert [room for room in rooms if f"'{room}'" in done.stdout] == []
 
 
 def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

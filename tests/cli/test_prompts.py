@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import pytest
 from click.shell_completion import get_completion_class
 
@@ -909,7 +910,7 @@ class TestConfiguration:
         assert cli("list").code == 0
 
 
-@pytest.mark.parametrize("command", sorted(prompts.commands))
+@pytest.mark.parametrize("command", prompts.list_commands(click.Context(prompts)))
 def test_help_has_json_config_and_exit_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prompts", command, "--help"]) == 0
     out = capsys.readouterr().out

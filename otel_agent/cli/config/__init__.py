@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import click
 
-from otel_agent.cli.config.check import check
-from otel_agent.cli.config.schema import schema
-from otel_agent.cli.config.show import show
+from otel_agent.cli.lazy import LazyGroup
 
 __all__ = ["config"]
 
 
 @click.group(
-    short_help="See what is configured here, and what is wrong with it.", epilog="Start with: otel-agent config check"
+    cls=LazyGroup,
+    places={
+        "show": "otel_agent.cli.config.show:show",
+        "check": "otel_agent.cli.config.check:check",
+        "schema": "otel_agent.cli.config.schema:schema",
+    },
+    short_help="See what is configured here, and what is wrong with it.",
+    epilog="Start with: otel-agent config check",
 )
 def config() -> None:
     """See what is configured here, where each value comes from, and what is wrong with it.
@@ -20,7 +25,3 @@ def config() -> None:
     The file is the one that OTEL_AGENT_CONFIG names, else otel-agent.yaml in the working directory. A variable goes
     before the file, and an argument of configure() before both.
     """
-
-
-for _command in (show, check, schema):
-    config.add_command(_command)
