@@ -11,7 +11,7 @@ from pathlib import Path
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_agent import agent_run, tool_call
-from otel_agent.cli.app import app
+from otel_agent.cli.runs.compare import compare_runs
 from otel_agent.stores import recorder as module
 from otel_agent.stores.recorder import Recorder
 from otel_agent.stores.run_history import RunHistory
@@ -64,5 +64,5 @@ def compare() -> Generator[Measured]:
         with RunHistory.create(Path(folder)) as history:
             history.add(run._replace(run_id=f"{at:032x}") for at, run in enumerate(runs))
         begin = time.perf_counter()
-        app.main(["runs", "compare", "support:v13", "support:v14", "--history", folder], standalone_mode=False)
+        compare_runs.main(["support:v13", "support:v14", "--history", folder], standalone_mode=False)
         yield Measured(ours=time.perf_counter() - begin, yardstick=2.0, unit="s")
