@@ -148,6 +148,7 @@ HELD_BY: dict[str, tuple[str, ...]] = {
         "test_loops_have_a_limit_of_their_own_for_one_tool",
         "test_loops_through_a_nested_run_are_loops_of_the_outer_one",
         "test_loops_are_the_only_reason_to_hash_arguments",
+        "test_and_who_judges_runs_by_their_spans",
     ),
     "warnings": (
         "test_warnings_come_once_for_each_limit_at_80_percent",
