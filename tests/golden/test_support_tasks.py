@@ -19,6 +19,7 @@ from otel_agent.stores.prompt_folder import read_prompt_folder
 from tests.support.offline import ROOT, run
 
 PROJECT = ROOT / "examples" / "golden"
+ONCE = ("golden", "run", "--repeats", "1", "--json")
 CANARY = ("prompts", "canary", "--percent", "10", "--json")
 
 
