@@ -93,10 +93,12 @@ def docstrings(tree: ast.AST) -> Iterator[ast.expr]:
 
 
 def module_paths(tree: ast.AST) -> Iterator[ast.expr]:
-    """The arguments of calls that take the name of a module."""
+    """The arguments of calls that take the name of a module, and the places of commands that are imported late."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and called(node) in {"files", "getLogger", "import_module"}:
             yield from node.args
+        if isinstance(node, ast.keyword) and node.arg == "places" and isinstance(node.value, ast.Dict):
+            yield from node.value.values
 
 
 def called(call: ast.Call) -> str:
@@ -162,7 +164,7 @@ def test_rule_bites(rule: Rule) -> None:
 
 
 def test_vocabulary_may_stand_in_docstrings_and_module_paths() -> None:
-    source = '"""Sets gen_ai.agent.name."""\nimport_module("otel_agent.cli")\nlogger = getLogger("otel_agent.run")'
+    source = '"""Sets gen_ai.agent.name."""\nimport_module("otel_agent.cli")\nlogger = getLogger("otel_agent.run")\ngroup(places={"a": "otel_agent.a:b"})'
     assert not list(only_semconv_spells_names(Module(name="otel_agent.run", tree=ast.parse(source))))
 
 
