@@ -164,7 +164,13 @@ def test_rule_bites(rule: Rule) -> None:
 
 
 def test_vocabulary_may_stand_in_docstrings_and_module_paths() -> None:
-    source = '"""Sets gen_ai.agent.name."""\nimport_module("otel_agent.cli")\nlogger = getLogger("otel_agent.run")\ngroup(places={"a": "otel_agent.a:b"})'
+    lines = (
+        '"""Sets gen_ai.agent.name."""',
+        'import_module("otel_agent.cli")',
+        'logger = getLogger("otel_agent.run")',
+        'group(places={"check": "otel_agent.cli.check:check"})',
+    )
+    source = "\n".join(lines)
     assert not list(only_semconv_spells_names(Module(name="otel_agent.run", tree=ast.parse(source))))
 
 
