@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from otel_agent import context as ctx
+from otel_agent.bootstrap import prepare
+from otel_agent.config.current import current
 from otel_agent.config.values import GoldenTask
 from otel_agent.golden.agents import Call, find_prompt, load_agent
 from otel_agent.golden.keeping import Keeper, golden_history, past_spans
@@ -35,7 +37,7 @@ class SpanNode:
         children: what happened inside it.
     """
 
-    span: PastSpan
+    span: PastSpan = field(repr=False)
     children: tuple[SpanNode, ...] = ()
 
     @property
@@ -80,7 +82,7 @@ class Seen:
     run: PastRun
     stop_reason: str | None
     tools: tuple[ToolUse, ...]
-    tree: SpanNode
+    tree: SpanNode = field(repr=False)
 
 
 class GoldenRun:
@@ -92,6 +94,7 @@ class GoldenRun:
 
     def __init__(self, prompt: str | None = None) -> None:
         self._prompt = prompt
+        prepare(current())
         folder = golden_history()
         self._keeper = None if folder is None else Keeper(folder)
 

@@ -70,7 +70,7 @@ FLAKY = """
   - {id: flaky, input: flaky, expect_stop_reason: finish, max_tool_calls: 2}
 """
 
-ON = pytest.mark.parametrize("workers", ["0", "3"], ids=["here", "xdist"])
+ON = pytest.mark.parametrize("workers", ["0", "2"], ids=["here", "xdist"])
 
 
 @pytest.fixture
@@ -268,7 +268,7 @@ def test_a_prompt_is_given_to_the_agent(project: pytest.Pytester) -> None:
 )
 def test_an_option_that_cannot_work_is_a_usage_error(project: pytest.Pytester, arguments: list[str], says: str) -> None:
     tasks(project, TASKS)
-    found = run(project, "-n", "3", *arguments)
+    found = run(project, "-n", "2", *arguments)
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     assert says in found.stderr.str()
     assert asked(project) == 0
@@ -376,6 +376,9 @@ def test_a_test_of_ones_own_sees_the_run(project: pytest.Pytester) -> None:
             assert str(seen.tree).splitlines()[1] == "  execute_tool kb.search"
             assert seen.tree.children[0].attributes["gen_ai.tool.name"] == "kb.search"
 
+        def test_the_configuration_holds(golden_run):
+            assert golden_run("support:answer", "q").run.prompt_id.startswith("support:v13:")
+
         def test_by_name_and_async(golden_run):
             assert golden_run("support:later", question="q").output == "found q"
 
@@ -406,7 +409,7 @@ def test_a_test_of_ones_own_sees_the_run(project: pytest.Pytester) -> None:
         """
     )
     found = run(project)
-    found.assert_outcomes(passed=7)
+    found.assert_outcomes(passed=8)
 
 
 # what it costs those who do not use it
