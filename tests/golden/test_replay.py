@@ -518,13 +518,13 @@ def test_a_model_that_is_not_asked_through_httpx_is_told(live: Live, file: Path)
 
     with Recorder(file) as recorder:
         play(recorder, agent_run("bot")(agent))
-    assert recorder.notes == ("kb_lookup cannot be replayed: 1 LLM calls made no request through httpx",)
+    assert recorder.notes == ("kb_lookup cannot be replayed: of its LLM calls 1 made no request through httpx",)
     with Recorder(file) as recorder:
         play(recorder, agent_run("bot")(agent), False)
     assert recorder.notes == ()
     with Replayer(file) as replayer:
         problem = play(replayer, agent_run("bot")(agent)).problem
-    assert problem == f"1 LLM calls made no request through httpx: they were not answered from {file}, task kb_lookup"
+    assert problem == f"of its LLM calls 1 made no request through httpx, to be answered from {file}, task kb_lookup"
 
 
 # what was not recorded

@@ -123,7 +123,7 @@ class _Recorded:
     def end(self, steps: int) -> None:
         unseen = steps - len(self._calls)
         if unseen > 0:
-            self._unplayable.append(f"{unseen} LLM calls made no request through httpx")
+            self._unplayable.append(f"of its LLM calls {unseen} made no request through httpx")
         self.ended = True
         self._calls.clear()
         self._tools.clear()

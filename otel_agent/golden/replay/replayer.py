@@ -110,9 +110,7 @@ class _Replayed:
         self.ended = True
         unseen = steps - len(self._calls)
         if self.problem is None and unseen > 0:
-            self.problem = (
-                f"{unseen} LLM calls made no request through httpx: they were not answered from {self._where}"
-            )
+            self.problem = f"of its LLM calls {unseen} made no request through httpx, to be answered from {self._where}"
 
     def _answer(self, kind: str, name: str, key: str) -> Answer:
         with self._lock:
