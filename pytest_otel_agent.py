@@ -56,7 +56,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         return None
     from otel_agent.golden.items import GoldenFile
 
-    return GoldenFile.from_parent(parent, path=file_path)
+    kind: Any = GoldenFile
+    found: pytest.Collector = kind.from_parent(parent, path=file_path)
+    return found
 
 
 @pytest.fixture
@@ -80,8 +82,9 @@ class _Session:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
         report = yield
-        if call.when == "call" and hasattr(item, "tell_trial"):
-            item.tell_trial(report)
+        tell: Any = getattr(item, "tell_trial", None)
+        if call.when == "call" and tell is not None:
+            tell(report)
         return report
 
     @pytest.hookimpl(tryfirst=True)

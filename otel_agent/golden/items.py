@@ -101,7 +101,8 @@ class GoldenFile(pytest.File):
         for task in tasks.tasks:
             repeats = 1 if replayer is not None else repeats_of(task, self.config.getoption("golden_repeats"))
             for repeat in range(1, repeats + 1):
-                item = GoldenItem.from_parent(self, name=f"{task.id}[{repeat}]")
+                kind: Any = GoldenItem
+                item: GoldenItem = kind.from_parent(self, name=f"{task.id}[{repeat}]")
                 item.set_trial(agent=agent, tasks=tasks, task=task, repeat=repeat, repeats=repeats, prompt=prompt)
                 yield item
 

@@ -41,8 +41,9 @@ class Told(NamedTuple):
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Told:
         """Gives it as it was told."""
-        run = plain["run"]
-        return cls(**{**plain, "run": None if run is None else PastRun(*run)})
+        found = dict(plain)
+        found["run"] = None if found["run"] is None else PastRun(*found["run"])
+        return cls(**found)
 
 
 def state_of(trial: Trial) -> State:
