@@ -1,4 +1,5 @@
-"""What every test shares: the coverage bar holds for a whole run only, and nobody's cache folder is touched."""
+"""What every test shares: the coverage bar holds for a whole run only, nobody's cache folder is touched, and no example
+that hypothesis draws has a deadline, for a busy machine breaks it."""
 
 from __future__ import annotations
 
@@ -7,8 +8,12 @@ import signal
 import tempfile
 
 import pytest
+from hypothesis import settings
 
 SELECTING = ("deselect", "ignore", "ignore_glob", "keyword", "lf", "markexpr")
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
