@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "otel_agent"
 
 SDK_ROOMS = {"telemetry", "testing"}
-RULE_ROOMS = {"budget", "checks", "hashing", "policy", "pricing", "prompts", "responses", "stop", "usage"}
+RULE_ROOMS = {"budget", "checks", "hashing", "policy", "pricing", "prompts", "redaction", "responses", "stop", "usage"}
 NOT_IN_RULES = {"opentelemetry", "os", "pathlib", "redis", "socket", "sqlite3", "time", "yaml"}
 PRINTING_ROOMS = {"cli", "demo", "views"}
 NOT_AT_IMPORT = {"anthropic", "click", "genai_prices", "grpc", "openai", "pydantic", "redis", "rich", "yaml"}

@@ -96,7 +96,7 @@ class GoldenFile(pytest.File):
         prompt = None if option is None else find_prompt(option, field="--golden-prompt")
         baseline = self.config.getoption("golden_baseline")
         if baseline is not None:
-            check_baseline(tasks, load_result(Path(baseline)), whole=False)
+            check_baseline(tasks, load_result(Path(baseline)), whole=False, name=str(baseline))
         replayer = _replayer(self.config)
         for task in tasks.tasks:
             repeats = 1 if replayer is not None else repeats_of(task, self.config.getoption("golden_repeats"))

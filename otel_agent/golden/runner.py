@@ -58,6 +58,7 @@ REPEATS = 3
 CONCURRENCY = 4
 TIMEOUT_SECONDS = 300.0
 ACTIVE = "active"
+BASELINE = "the baseline"
 NEVER_RETURNED = "never returned"
 DISABLED = "OTEL_SDK_DISABLED"
 
@@ -228,7 +229,7 @@ def run_tasks(
     prompt: Prompt | str | None = None,
     baseline_prompt: Prompt | str | None = None,
     baseline: Result | None = None,
-    baseline_name: str = "the baseline",
+    baseline_name: str = BASELINE,
     repeats: int | None = None,
     concurrency: int = CONCURRENCY,
     timeout: float = TIMEOUT_SECONDS,
@@ -269,7 +270,7 @@ def run_tasks(
     for task in tasks.tasks:
         check_call(agent, task)
     if baseline is not None:
-        check_baseline(tasks, baseline, whole=whole)
+        check_baseline(tasks, baseline, whole=whole, name=baseline_name)
     sides = _sides(prompt, baseline_prompt, config)
     folder = golden_history() if history is None else history
     keeper = None if folder is None else Keeper(folder)
@@ -403,39 +404,40 @@ def quorum_of(task: GoldenTask, repeats: int) -> int:
     return min(repeats, task.quorum or default_quorum(repeats))
 
 
-def check_baseline(tasks: TaskSet, baseline: Result, *, whole: bool) -> None:
+def check_baseline(tasks: TaskSet, baseline: Result, *, whole: bool, name: str = BASELINE) -> None:
     """Checks that a result from before is of the same tasks.
 
     Args:
         tasks: the tasks that are run now.
         baseline: the result from before.
         whole: whether the tasks are all that there are; a selection of them may leave some of the baseline out.
+        name: what to call the baseline in an error, such as its file.
 
     Raises:
         InvalidSetting: a task is missing in one of them, or asks for something else.
     """
-    _same_tasks({task.id: task_digest(task) for task in tasks.tasks}, baseline, whole=whole)
+    _same_tasks({task.id: task_digest(task) for task in tasks.tasks}, baseline, whole=whole, name=name)
 
 
-def _same_tasks(now: Mapping[str, str], baseline: Result, *, whole: bool) -> None:
+def _same_tasks(now: Mapping[str, str], baseline: Result, *, whole: bool, name: str) -> None:
     if baseline.replayed:
         allowed = "a result of live runs: recorded answers say nothing of what changed"
-        raise InvalidSetting(field="baseline", value="replayed", allowed=allowed)
+        raise InvalidSetting(field=name, value="replayed", allowed=allowed)
     before = baseline.task_digests
     for task in (*now, *(before if whole else ())):
         if now.get(task) != before.get(task):
             missing = "now" if task not in now else "in the baseline" if task not in before else None
             why = f"there is no such task {missing}" if missing else "its input has changed since"
-            raise InvalidSetting(field="baseline", value=task, allowed=f"the same tasks on both sides: {why}")
+            raise InvalidSetting(field=f"{name}: task", value=task, allowed=f"the same tasks on both sides: {why}")
 
 
-def compared(baseline: Result, result: Result, *, name: str = "the baseline") -> Result:
+def compared(baseline: Result, result: Result, *, name: str = BASELINE) -> Result:
     """Gives a result with its comparison with one from before.
 
     Raises:
         InvalidSetting: they are of other tasks, or of recorded answers.
     """
-    _same_tasks(result.task_digests, baseline, whole=result.whole)
+    _same_tasks(result.task_digests, baseline, whole=result.whole, name=name)
     if result.replayed:
         raise InvalidSetting(
             field="baseline", value=name, allowed="left out: recorded answers are compared with nothing"

@@ -17,6 +17,7 @@ WIDTH, LEFT, RIGHT = 760, 56, 12
 BARS_HEIGHT, AXIS = 180, 22
 ROW, NAME = 30, 190
 LABEL_EVERY = 110
+HALF_LABEL = 40
 
 
 class Bar(NamedTuple):
@@ -58,7 +59,7 @@ def bars(found: Sequence[Bar], names: Sequence[tuple[str, int]], *, about: str) 
         middle = LEFT + (at + 0.5) * step
         drawn.append(_stack(bar, names, middle - wide / 2, wide, top))
         if at % every == 0:
-            drawn.append(_text(middle, BARS_HEIGHT + AXIS - 6, bar.label, "middle"))
+            drawn.append(_text(min(middle, WIDTH - HALF_LABEL), BARS_HEIGHT + AXIS - 6, bar.label, "middle"))
     return _svg(BARS_HEIGHT + AXIS, about, drawn)
 
 

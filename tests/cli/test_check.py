@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from otel_agent import Prompt
 from otel_agent.cli import main
 from otel_agent.stores.release_writer import ReleaseFiles
 from tests.support.ready import READY, pass_golden
+from tests.support.said import Run, Said
 
 TEXTS = {"v12": "Answer.", "v13": "Answer using KB.", "v14": "Answer using KB, at length."}
 V14 = Prompt("support", "v14", TEXTS["v14"])
@@ -44,19 +45,6 @@ support:v13, active: not ready
 otel-agent.yaml
 """
 NO_PROMPT = "note: no prompt is configured: no otel-agent.yaml, or it releases none; --config FILE names one\n"
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
 
 
 @pytest.fixture

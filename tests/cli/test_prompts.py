@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import click
 import pytest
@@ -26,23 +25,11 @@ from otel_agent.stores.files import locked
 from otel_agent.stores.release_writer import ReleaseFiles
 from tests.support.offline import environment, run
 from tests.support.ready import READY, pass_golden
+from tests.support.said import Run, Said
 
 TEXTS = {"v12": "Answer.", "v13": "Answer using KB.\nCite.", "v14": "Answer using KB, at length.\nCite."}
 V12, V13, V14 = (Prompt("support", version, text) for version, text in TEXTS.items())
 CONFIG = f'prompts: {{active: "support:v13", rollback: "support:v12"}}\n{READY}'
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
 
 
 @pytest.fixture

@@ -329,7 +329,8 @@ def test_a_baseline_of_other_tasks_is_told_before_any_runs(project: pytest.Pytes
     tasks(project, MANY.replace("t3, input: dear", "t3, input: other"))
     found = run(project, "--golden-baseline", "v13.json")
     assert found.ret == pytest.ExitCode.INTERRUPTED
-    assert "baseline = 't3': must be the same tasks on both sides: its input has changed since" in found.stdout.str()
+    said = "v13.json: task = 't3': must be the same tasks on both sides: its input has changed since"
+    assert said in found.stdout.str()
     assert asked(project) == 0
 
 

@@ -36,6 +36,16 @@ def test_every_run_is_in_one_bar(hours: int) -> None:
     assert text.partition("<svg")[2].partition("</svg>")[0].count("<rect") <= 140
 
 
+@pytest.mark.parametrize("bars", range(1, 60, 3))
+def test_no_label_of_a_time_is_cut_off(bars: int) -> None:
+    text = page([past_run(ended_ns=START + at * 6 * HOUR) for at in range(bars)])
+    chart = text.partition("<svg")[2].partition("</svg>")[0]
+    width = int(re.findall(r'viewBox="0 0 (\d+)', chart)[0])
+    labels = re.findall(r'<text x="([\d.]+)"[^>]*text-anchor="middle">([^<]+)', chart)
+    assert labels
+    assert all(float(x) + 3.5 * len(label) <= width for x, label in labels)
+
+
 def test_many_prompts_share_the_last_colour_and_none_is_lost() -> None:
     runs = [past_run(prompt_id=f"p{at}:v1:0123456789ab", ended_ns=START + at) for at in range(30)]
     text = page(runs)

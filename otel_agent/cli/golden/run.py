@@ -125,7 +125,7 @@ def run(
     tasks = every.select(ids, tags)
     whole = tasks == every
     before = None if baseline in (None, ACTIVE) else load_result(Path(str(baseline)))
-    _check(tasks, before, save, whole=whole)
+    _check(tasks, before, str(baseline), save, whole=whole)
     name = agent or tasks.agent
     if name is None:
         raise click.UsageError("no agent: say --agent MODULE:FUNCTION, or testing.agent in otel-agent.yaml")
@@ -175,13 +175,13 @@ def _settled(file: Path | None) -> Config:
     return found
 
 
-def _check(tasks: TaskSet, baseline: Result | None, save: Path | None, *, whole: bool) -> None:
+def _check(tasks: TaskSet, baseline: Result | None, name: str, save: Path | None, *, whole: bool) -> None:
     """Finds what can never work before a run is paid for."""
     check_telemetry()
     if not tasks.tasks:
         raise click.UsageError("there are no golden tasks: FILES name them, or testing.golden_tasks or testing.files")
     if baseline is not None:
-        check_baseline(tasks, baseline, whole=whole)
+        check_baseline(tasks, baseline, whole=whole, name=name)
     if save is not None and not save.absolute().parent.is_dir():
         raise InvalidSetting(field="--save", value=str(save), allowed="in a folder that is there")
 

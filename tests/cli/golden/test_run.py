@@ -209,7 +209,7 @@ def test_a_baseline_of_other_tasks_names_the_first_that_differs() -> None:
     changed = (CONFIG + TASKS).replace("SECRET q4", "SECRET other").replace("id: t2", "id: new")
     Path("otel-agent.yaml").write_text(changed)
     done = golden("run", "--baseline", "v13.json", code=2)
-    assert "new" in done.stderr
+    assert "v13.json: task = 'new'" in done.stderr
     assert "there is no such task in the baseline" in done.stderr
     Path("otel-agent.yaml").write_text((CONFIG + TASKS).replace("SECRET q4", "SECRET other"))
     assert "t4" in golden("run", "--baseline", "v13.json", code=2).stderr
