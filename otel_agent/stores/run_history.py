@@ -148,11 +148,15 @@ class RunHistory:
         folder: where it is.
         database: the open database.
         damage: what was found damaged and is read off the span files instead, in one line, or None.
+
+    Attributes:
+        damaged_lines: the lines of spans that were met and are damaged, each told with file, line and field.
     """
 
     def __init__(self, folder: Path, database: sqlite3.Connection, damage: str | None = None) -> None:
         self.folder = folder
         self.damage = damage
+        self.damaged_lines: list[str] = []
         self._database = database
 
     def __enter__(self) -> Self:
@@ -176,18 +180,15 @@ class RunHistory:
         for each in (folder, folder / SPANS):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / NAME
-        damage: str | None = None
         with _one_line(path):
             try:
-                database = _opened(path)
+                return cls(folder, _opened(path))
             except sqlite3.DatabaseError as wrong:
                 if isinstance(wrong, sqlite3.OperationalError):
                     raise
                 aside = _set_aside(path)
                 damage = f"{path} was damaged ({wrong}); it is {aside.name} now, and its runs were read off their spans"
-                database = _opened(path)
-                _rebuild(database, folder)
-        return cls(folder, database, damage)
+                return _rebuilt(cls(folder, _opened(path), damage))
 
     @classmethod
     def read(cls, folder: Path) -> RunHistory:
@@ -208,8 +209,7 @@ class RunHistory:
                     raise
                 damage = f"{path} is damaged ({wrong}); what follows was read off the spans beside it"
                 database = _prepared(sqlite3.connect(":memory:", isolation_level=None))
-                _rebuild(database, folder)
-                return cls(folder, database, damage)
+                return _rebuilt(cls(folder, database, damage))
         return cls(folder, database)
 
     # writing
@@ -368,7 +368,7 @@ class RunHistory:
             places = self._database.execute(query, [run_id]).fetchall()
         found: dict[tuple[str, str], PastSpan] = {}
         for file, offset, length in places:
-            for span in _spans_at(self.folder / SPANS / file, offset, length):
+            for span in _spans_at(self.folder / SPANS / file, offset, length, self.damaged_lines):
                 found[span.trace_id, span.span_id] = span
         return list(found.values())
 
@@ -388,14 +388,23 @@ def _span_files(folder: Path) -> list[Path]:
     return sorted((folder / SPANS).glob("*.jsonl"))
 
 
-def _spans_at(path: Path, offset: int, length: int) -> list[PastSpan]:
-    """Reads one line; what is gone or damaged has no spans."""
+def _spans_at(path: Path, offset: int, length: int, damaged: list[str]) -> list[PastSpan]:
+    """Reads one line; what is gone or damaged has no spans, and what is damaged is told."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
             return spans_of(file.read(length))
-    except (OSError, NotOtlp):
+    except OSError:
         return []
+    except NotOtlp as wrong:
+        damaged.append(f"{path}: line {_line_at(path, offset)}: {wrong}")
+        return []
+
+
+def _line_at(path: Path, offset: int) -> int:
+    """Gives the number of the line that begins at so many bytes."""
+    with path.open("rb") as file:
+        return file.read(offset).count(b"\n") + 1
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -445,24 +454,26 @@ def _set_aside(path: Path) -> Path:
     return aside
 
 
-def _rebuild(database: sqlite3.Connection, folder: Path) -> None:
-    """Reads the rows off the span files; lines that are damaged are left out."""
-    history = RunHistory(folder, database)
-    for path in _span_files(folder):
-        spans, places = _scanned(path)
+def _rebuilt(history: RunHistory) -> RunHistory:
+    """Reads the rows off the span files; lines that are damaged are left out and told."""
+    for path in _span_files(history.folder):
+        spans, places = _scanned(path, history.damaged_lines)
         history.add(runs_of(spans), places)
+    return history
 
 
-def _scanned(path: Path) -> tuple[list[PastSpan], list[SpansAt]]:
+def _scanned(path: Path, damaged: list[str]) -> tuple[list[PastSpan], list[SpansAt]]:
     spans: list[PastSpan] = []
     places: list[SpansAt] = []
     offset = 0
     with path.open("rb") as file:
-        for line in file:
-            with suppress(NotOtlp):
+        for number, line in enumerate(file, 1):
+            try:
                 found = spans_of(line)
                 spans += found
                 places += [SpansAt(run_id, path.name, offset, len(line)) for run_id in by_run(found)]
+            except NotOtlp as wrong:
+                damaged.append(f"{path}: line {number}: {wrong}")
             offset += len(line)
     return spans, places
 

@@ -114,7 +114,7 @@ class TestShowAndTree:
         assert [item["name"] for item in root["items"]] == ["kb.search"]
 
     def test_without_spans_it_says_why(self, folder: Path) -> None:
-        assert "no spans are kept: it was not sampled, or they were pruned" in runs(
+        assert "no spans can be read: it was not sampled, or they were pruned or are damaged" in runs(
             folder, "tree", f"b{1:031x}", code=1
         )
 

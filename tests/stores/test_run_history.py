@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -186,6 +187,20 @@ class TestDamage:
         (folder / "runs.db").write_bytes(b"no database at all" * 100)
         with RunHistory.read(folder) as history:
             assert history.count() == 399
+            (told,) = history.damaged_lines
+            assert told.startswith(f"{path}: line 4: no JSON")
+
+    def test_a_damaged_line_is_told_when_its_run_is_looked_at(self, folder: Path) -> None:
+        (path,) = (folder / "spans").iterdir()
+        lines = path.read_bytes().splitlines(keepends=True)
+        number = next(at for at, line in enumerate(lines) if run("7").run_id.encode() in line)
+        lines[number] = re.sub(rb'("traceId": *")0', rb"\1z", lines[number])
+        path.write_bytes(b"".join(lines))
+        with RunHistory.read(folder) as history:
+            assert history.spans(run("7").run_id) == []
+            assert history.spans(run("8").run_id)
+            (told,) = history.damaged_lines
+        assert told.startswith(f"{path}: line {number + 1}: resourceSpans[0].scopeSpans[0].spans[0].traceId: ")
 
 
 def test_there_is_none(folder: Path) -> None:

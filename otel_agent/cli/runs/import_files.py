@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 
-from otel_agent.cli.runs.options import as_json_option, complain, history_option, place
+from otel_agent.cli.runs.options import as_json_option, complain_of_lines, history_option, place
 from otel_agent.stores.run_history import RunHistory, UnreadableHistory
 from otel_agent.stores.run_import import Imported, import_file
 from otel_agent.views.text import plural
 
 __all__ = ["import_files"]
 
-MOST_PROBLEMS = 5
 DAMAGED = 1
 
 
@@ -36,10 +35,7 @@ def import_files(files: tuple[Path, ...], history: Path | None, as_json: bool) -
     problems = [problem for each in found for problem in each.problems]
     if as_json:
         click.echo(json.dumps([_document(each) for each in found], indent=2))
-    for problem in problems[:MOST_PROBLEMS]:
-        complain(problem)
-    if len(problems) > MOST_PROBLEMS:
-        complain(f"... and {len(problems) - MOST_PROBLEMS:,} damaged lines more")
+    complain_of_lines(problems)
     if problems:
         raise click.exceptions.Exit(DAMAGED)
 

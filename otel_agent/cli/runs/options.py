@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = [
     "Span",
     "as_json_option",
     "complain",
+    "complain_of_lines",
     "filters",
     "found_run",
     "history_option",
@@ -38,6 +39,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _AGO = re.compile(r"(\d{1,6})([smhdw])")
 NANO = 1_000_000_000
+MOST_PROBLEMS = 5
 
 
 class Moment(click.ParamType[int]):
@@ -109,6 +111,7 @@ def opened(history: Path | None) -> Generator[RunHistory]:
             if found.damage is not None:
                 complain(found.damage)
             yield found
+            complain_of_lines(found.damaged_lines)
     except UnreadableHistory as wrong:
         hint = "; configure(history=True) keeps one" if str(wrong).startswith("there is no") else ""
         raise click.ClickException(f"{wrong}{hint}") from None
@@ -117,6 +120,14 @@ def opened(history: Path | None) -> Generator[RunHistory]:
 def complain(text: str) -> None:
     """Prints a line on stderr."""
     click.echo(f"otel-agent runs: {text}", err=True)
+
+
+def complain_of_lines(problems: Sequence[str]) -> None:
+    """Prints a line for each damaged line, and of many how many more there are."""
+    for problem in problems[:MOST_PROBLEMS]:
+        complain(problem)
+    if len(problems) > MOST_PROBLEMS:
+        complain(f"... and {len(problems) - MOST_PROBLEMS:,} damaged lines more")
 
 
 def found_run(history: RunHistory, start: str | None) -> PastRun:

@@ -89,7 +89,7 @@ def tree(run_id: str | None, lines: int, history: Path | None, as_json: bool) ->
         spans = source.spans(run.run_id)
     roots = trees_of(events_of(spans), lines=lines)
     if not roots:
-        complain(f"of run {run.run_id} no spans are kept: it was not sampled, or they were pruned")
+        complain(f"of run {run.run_id} no spans can be read: it was not sampled, or they were pruned or are damaged")
         raise click.exceptions.Exit(1)
     if as_json:
         click.echo(json.dumps([_node(root) for root in roots], indent=2))
