@@ -84,10 +84,12 @@ def _checked(book: Book, ref: Ref) -> _Checked:
 def _text(book: Book, ref: Ref) -> Item:
     """Holds the text against what the commands ask of it, and against all that every process must load."""
     wrong = [str(each) for each in (*book.problems, book.broken) if each is not None]
+    gone = not wrong and f"{ref.name}:{ref.version}" not in book.texts
+    shows, tells = "`otel-agent prompts list` shows what there is", "`otel-agent config check` tells all that is wrong"
     wrong += [objection for gate in SOUND for objection in gate(book, ref)]
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return Item("text", False, wrong[0].splitlines()[0] + more, "`otel-agent config check` tells all that is wrong")
+        return Item("text", False, wrong[0].splitlines()[0] + more, shows if gone else tells)
     text = book.texts.get(f"{ref.name}:{ref.version}")
     if text is None:
         return Item("text", True, "is in the code of the application, as far as can be seen from here")

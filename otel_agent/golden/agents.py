@@ -25,6 +25,7 @@ from otel_agent.config.values import Config, GoldenTask
 from otel_agent.prompts import Prompt, Registry
 from otel_agent.run.choice import selector_in_use
 from otel_agent.stop import InvalidSetting
+from otel_agent.stores.files import shown
 from otel_agent.stores.sources import sources_of
 from otel_agent.telemetry.spans import error_type
 from otel_agent.usage import RunResult
@@ -122,9 +123,10 @@ def check_call(agent: Agent, task: GoldenTask) -> None:
     try:
         signature.bind(*args, **kwargs)
     except TypeError as wrong:
-        given = f"a mapping of {', '.join(kwargs)}" if kwargs else "a text" if args else None
+        given = f"a mapping of {', '.join(kwargs)}" if kwargs else "a text" if args else "nothing"
+        place = "" if task.file is None else f"{shown(task.file)}:{task.line or 1}: "
         allowed = f"what {name_of(agent)} takes; {wrong}"
-        raise InvalidSetting(field=f"task {task.id!r}: input", value=given, allowed=allowed) from None
+        raise InvalidSetting(field=f"{place}task {task.id!r}: input", value=given, allowed=allowed) from None
 
 
 class Call:

@@ -69,7 +69,8 @@ def load_result(path: Path) -> Result:
     """
     text = read_text(path)
     if text is None:
-        raise InvalidSetting(field=str(path), value=None, allowed="a result that `otel-agent golden run --save` wrote")
+        allowed = "a result that `otel-agent golden run --save` wrote"
+        raise InvalidSetting(field=str(path), value="no such file", allowed=allowed)
     try:
         document: Any = json.loads(text)
     except (ValueError, RecursionError) as wrong:
@@ -95,4 +96,5 @@ def _checked(path: Path, document: Mapping[str, Any]) -> Result:
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
-        raise InvalidSetting(field=f"{path}: {field}", value="damaged", allowed=first["msg"].lower()) from None
+        allowed = "there" if first["type"] == "missing" else first["msg"].lower().removeprefix("input should be ")
+        raise InvalidSetting(field=f"{path}: {field}", value="damaged", allowed=allowed) from None

@@ -34,8 +34,12 @@ LOCK_SECONDS = 10.0
 _LEFT_BEHIND = ".new"
 
 
-def read_text(path: Path) -> str | None:
+def read_text(path: Path, *, errors: str = "strict") -> str | None:
     """Gives a file's text as it stands, line ends included; None where there is no such file.
+
+    Args:
+        path: the file.
+        errors: what becomes of bytes that are no UTF-8, as `bytes.decode` has it.
 
     Raises:
         InvalidSetting: it cannot be read, is no UTF-8, or is something else than a file, such as a pipe.
@@ -44,7 +48,7 @@ def read_text(path: Path) -> str | None:
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # reading a pipe would wait for a writer
             raise InvalidSetting(field=str(path), value=stat.filemode(kind), allowed="a regular file")
-        return path.read_bytes().decode()
+        return path.read_bytes().decode(errors=errors)
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as wrong:

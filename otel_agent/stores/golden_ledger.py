@@ -143,7 +143,8 @@ def read_ledger(file: Path) -> Ledger:
     """
     entries: list[LedgerEntry] = []
     damaged: list[InvalidSetting] = []
-    for number, line in enumerate((read_text(file) or "").split("\n"), 1):
+    text = read_text(file, errors="surrogateescape") or ""  # a byte that is no text costs its line alone
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

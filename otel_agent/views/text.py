@@ -9,8 +9,9 @@ from __future__ import annotations
 import bisect
 import math
 import re
+import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeAlias
@@ -230,6 +231,7 @@ def render_table(
     footer: Sequence[Cell] | None = None,
     color: bool = False,
     width: int | None = None,
+    wrapped: str | None = None,
     glyphs: Glyphs = UNICODE,
 ) -> str:
     """Draws an aligned table; columns of numbers stand to the right.
@@ -240,6 +242,7 @@ def render_table(
         footer: a last row under a rule, such as the totals, or None.
         color: whether to use escape codes.
         width: columns that the whole may take; columns of text are cut to fit. None is no limit.
+        wrapped: the header of a column whose texts go on in the next line where others are cut, or None.
         glyphs: what the rules are drawn with.
 
     Returns:
@@ -251,6 +254,9 @@ def render_table(
     right = [all(_NUMBER.fullmatch(row[at].text) for row in body + last) for at in range(len(top))]
     widths = [max(width_of(row[at].text) for row in [top, *body, *last]) for at in range(len(top))]
     _narrow(widths, right, width)
+    if wrapped is not None:
+        column = list(headers).index(wrapped)
+        body = [line for row in body for line in _unfolded(row, column, widths[column])]
     rule = [Span(glyphs.rule * size, "dim") for size in widths]
     table = [top, rule, *body, *([rule] if last else []), *last]
     return "\n".join(paint(_row(row, widths, right, glyphs), color=color) for row in table)
@@ -274,6 +280,14 @@ def _narrow(widths: list[int], right: list[bool], width: int | None) -> None:
         if widths[widest] <= 8:
             return
         widths[widest] -= 1
+
+
+def _unfolded(row: Sequence[Span], at: int, width: int) -> Iterator[list[Span]]:
+    """Gives a row as the lines that it takes where one of its texts goes on in the next line."""
+    first, *more = textwrap.wrap(row[at].text, width) or [""]
+    yield [*row[:at], row[at]._replace(text=first), *row[at + 1 :]]
+    for text in more:
+        yield [Span(text if column == at else "", row[at].style) for column in range(len(row))]
 
 
 def _row(row: Sequence[Span], widths: list[int], right: list[bool], glyphs: Glyphs) -> list[Span]:

@@ -187,8 +187,8 @@ class TestGoldenTasks:
         assert not missing(cli)
 
     def test_a_ledger_that_cannot_be_read_is_told(self, cli: Run, folder: Path) -> None:
-        (folder / "results.jsonl").write_bytes(b"\xff")
-        assert "must be UTF-8" in missing(cli)["golden tasks"]
+        (folder / "results.jsonl").mkdir()
+        assert "must be a file that can be read" in missing(cli)["golden tasks"]
 
     def test_tasks_that_are_wrong_are_told(self, cli: Run, folder: Path) -> None:
         write(folder, PROMPTS, TESTING.replace("results:", "files: [tasks.yaml], results:"), BUDGETS, SEEN)
@@ -333,6 +333,11 @@ class TestCheck:
     def test_of_several_versions_and_none_released_says_so(self, cli: Run, folder: Path) -> None:
         write(folder, READY)
         assert "nothing is released of support: `otel-agent check support:VERSION`" in cli("check").err
+
+    def test_a_version_without_a_text_leads_to_the_versions_that_there_are(self, cli: Run, folder: Path) -> None:
+        said = cli("check", "support:v99").out
+        assert "`otel-agent prompts list` shows what there is" in said
+        assert "config check" not in said
 
     @pytest.mark.parametrize("wrong", [("a:b:c",), ("--config", "none.yaml")])
     def test_wrong_usage_is_one_line(self, wrong: tuple[str, ...], cli: Run) -> None:

@@ -111,6 +111,17 @@ def test_a_damaged_line_is_named_and_hides_no_other(tmp_path: Path, line: object
     assert "\n" not in str(damage)
 
 
+def test_a_byte_that_is_no_text_costs_its_line_alone(tmp_path: Path) -> None:
+    file = tmp_path / "results.jsonl"
+    append(file, ENTRY)
+    with file.open("ab") as out:
+        out.write(file.read_bytes().replace(b"anna", b"\xff") + b"\xfe\n")
+    append(file, ENTRY)
+    found = read_ledger(file)
+    assert found.entries == (ENTRY, ENTRY)
+    assert [str(damage).split(": ")[0] for damage in found.damaged] == [f"{file}:2", f"{file}:3"]
+
+
 def _append_many(file: Path) -> None:
     for _ in range(20):
         append(file, ENTRY)

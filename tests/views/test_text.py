@@ -184,6 +184,20 @@ def test_table_cuts_its_texts_to_a_width_and_keeps_its_numbers() -> None:
     )
 
 
+def test_a_text_that_is_worth_its_lines_goes_on_in_the_next() -> None:
+    rows = [["a", "at most 3, found 5", 1], ["b", "-", 20]]
+    assert text.render_table(["task", "what broke", "runs"], rows, width=23, wrapped="what broke") == "\n".join(
+        [
+            "task  what broke   runs",
+            "────  ───────────  ────",
+            "a     at most 3,      1",
+            "      found 5",
+            "b     -              20",
+        ]
+    )
+    assert "at most 3, found 5" in text.render_table(["what broke"], [["at most 3, found 5"]], wrapped="what broke")
+
+
 def test_table_cuts_its_texts_no_shorter_than_can_be_read() -> None:
     assert text.render_table(["prompt"], [["support:v13:50af3e26c3af"]], width=3).split("\n")[2] == "support…"
 

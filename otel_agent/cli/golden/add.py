@@ -15,13 +15,20 @@ import click
 
 from otel_agent import InvalidSetting
 from otel_agent.cli.golden.list import bounds_of, task_json
-from otel_agent.cli.golden.options import Command, as_json_option, document, note, say
+from otel_agent.cli.golden.options import (
+    Command,
+    as_json_option,
+    config_option,
+    configured,
+    document,
+    note,
+    say,
+)
 from otel_agent.cli.prompts.book import read_what_can_be
 from otel_agent.cli.runs.options import completed as completed_runs
 from otel_agent.cli.runs.options import found_run, history_option, moment_text, opened
 from otel_agent.cli.runs.rows import ended
 from otel_agent.cli.runs.show import complete_id
-from otel_agent.config.current import current
 from otel_agent.config.values import Config
 from otel_agent.golden.observed import NoRun, Observed, observe
 from otel_agent.golden.proposals import RECENT, Proposal, TooFewRuns, propose
@@ -91,18 +98,20 @@ class _Addition:
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help=f"The file of tasks to add it to; else the one of testing.files, else {NEW_FILE}.",
+    help=f"The file of tasks to add it to; else the only one of testing.files, else {NEW_FILE}.",
 )
 @click.option("--force", is_flag=True, help="Add it even if it would not catch that run.")
 @click.option("--dry-run", is_flag=True, help="Print the task, and write nothing.")
 @history_option
 @as_json_option
+@config_option
 def add(
     run_id: str,
     force: bool,
     dry_run: bool,
     history: Path | None,
     as_json: bool,
+    config: Path | None,
     **asked: Any,
 ) -> None:
     """Make a task of a run that went wrong, so that no prompt brings it back.
@@ -110,11 +119,11 @@ def add(
     Bounds are what the last runs of a good prompt used at most, and a tenth: of those with the same task where there
     are enough, else of all of the agent. Nothing that stands in the file is changed.
     """
-    config = current()
+    settings = configured(config)
     with opened(history) as source:
         run = found_run(source, run_id)
         try:
-            addition = _addition(source, run, config, _Asked(**asked))
+            addition = _addition(source, run, settings, _Asked(**asked))
         except TooFewRuns as few:
             _too_few(str(few), as_json)
     caught = bool(addition.proposal.broken) or force
@@ -163,13 +172,16 @@ def _usual_file(config: Config) -> Path:
     """Gives the file that tasks of incidents go to: the only one there is, else one that is named and not there yet.
 
     Raises:
-        UsageError: there are several.
+        UsageError: there are several, and `NEW_FILE` would be none of them.
     """
     files = task_files(config, all_there=False)
+    usual = config.folder / NEW_FILE
+    if len(files) > 1 and _named(config, usual):
+        return usual
     if len(files) > 1:
         raise click.UsageError(f"there are {len(files)} files of tasks: say --file, such as {shown(files[0])}")
     plain = [Path(name) for name in config.testing.files if not glob.has_magic(name)]
-    return files[0] if files else config.folder / (plain[0] if plain else NEW_FILE)
+    return files[0] if files else config.folder / plain[0] if plain else usual
 
 
 def _known(config: Config, file: Path) -> TaskSet:

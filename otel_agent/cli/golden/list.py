@@ -13,6 +13,8 @@ from otel_agent import InvalidSetting
 from otel_agent.cli.golden.options import (
     Command,
     as_json_option,
+    config_option,
+    configured,
     document,
     files_argument,
     note,
@@ -21,7 +23,6 @@ from otel_agent.cli.golden.options import (
 )
 from otel_agent.cli.runs.options import moment_text
 from otel_agent.cli.runs.rows import stop_cell
-from otel_agent.config.current import current
 from otel_agent.config.values import Config, GoldenTask
 from otel_agent.golden.keeping import golden_history
 from otel_agent.golden.tasks import TaskSet, load_tasks
@@ -42,15 +43,18 @@ HEADERS = ("task", "must", "tags", "stands in", "last run (UTC)", "prompt", "end
 @files_argument
 @selection_options
 @as_json_option
-def list_(files: tuple[Path, ...], ids: tuple[str, ...], tags: tuple[str, ...], as_json: bool) -> None:
+@config_option
+def list_(
+    files: tuple[Path, ...], ids: tuple[str, ...], tags: tuple[str, ...], as_json: bool, config: Path | None
+) -> None:
     """List the golden tasks: what each must keep, where it stands, and its last run here.
 
     FILES are files of tasks; without any, the tasks of otel-agent.yaml and of the files that its testing.files names.
     Exit codes: 0 done, 2 wrong usage, or a task that cannot be.
     """
-    config = current()
-    every = load_tasks(files, config=config)
-    tasks, last, checks = every.select(ids, tags), _last_runs(), _last_checks(config)
+    found = configured(config)
+    every = load_tasks(files, config=found)
+    tasks, last, checks = every.select(ids, tags), _last_runs(), _last_checks(found)
     if as_json:
         document({**_json(tasks, last), "checks": [_check_json(check, every) for check in checks]})
         return
@@ -59,12 +63,9 @@ def list_(files: tuple[Path, ...], ids: tuple[str, ...], tags: tuple[str, ...], 
         return
     width = columns(sys.stdout) if sys.stdout.isatty() else None
     rows = [_cells(task, last.get(task.id)) for task in tasks.tasks]
-    glyphs = glyphs_for(sys.stdout.encoding)
-    click.echo(
-        encodable(
-            render_table(HEADERS, rows, color=colored(sys.stdout), width=width, glyphs=glyphs), sys.stdout.encoding
-        )
-    )
+    color, glyphs = colored(sys.stdout), glyphs_for(sys.stdout.encoding)
+    table = render_table(HEADERS, rows, color=color, width=width, wrapped="must", glyphs=glyphs)
+    click.echo(encodable(table, sys.stdout.encoding))
     say(f"{plural(len(rows), 'task')} for {tasks.agent or 'an agent that nobody names (testing.agent)'}")
     for check in checks[:MOST_CHECKS]:
         say(_check_line(check, every))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,26 @@ import click
 from click.shell_completion import CompletionItem
 
 from otel_agent import InvalidSetting
+from otel_agent.config import CONFIG
+from otel_agent.config.current import current
+from otel_agent.config.values import Config
 from otel_agent.golden.tasks import TaskSet, load_tasks
 from otel_agent.views.screen import encodable
 from otel_agent.views.text import clean
 
-__all__ = ["Command", "as_json_option", "completed", "document", "files_argument", "note", "say", "selection_options"]
+__all__ = [
+    "USAGE",
+    "Command",
+    "as_json_option",
+    "completed",
+    "config_option",
+    "configured",
+    "document",
+    "files_argument",
+    "note",
+    "say",
+    "selection_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,6 +78,24 @@ def document(value: Any) -> None:
 def as_json_option(command: F) -> F:
     """Adds `--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def config_option(command: F) -> F:
+    """Adds `--config`."""
+    return click.option(
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="The configuration; by default OTEL_AGENT_CONFIG, else otel-agent.yaml here.",
+    )(command)
+
+
+def configured(file: Path | None) -> Config:
+    """Gives the configuration, and to all that is asked for it later, such as an agent, the same."""
+    found = current(file, field="--config")
+    if file is not None:
+        os.environ[CONFIG.variable] = str(file.absolute())
+    return found
 
 
 def files_argument(command: F) -> F:

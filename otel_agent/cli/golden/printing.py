@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from otel_agent import InvalidSetting
-from otel_agent.cli.golden.options import Command, document
+from otel_agent.cli.golden.options import USAGE, Command, document, note
 from otel_agent.golden.reports import Report, report_to, terminal_text, write_report
 from otel_agent.golden.results import Result
-from otel_agent.golden.saved import result_json
+from otel_agent.golden.saved import result_json, save_result
 from otel_agent.views.screen import colored, columns, encodable
 from otel_agent.views.text import glyphs_for
 
@@ -61,15 +63,51 @@ def report_option(command: F) -> F:
     )(command)
 
 
-def finish(result: Result, reports: Sequence[Report], *, as_json: bool) -> int:
-    """Prints a result, writes its reports, and gives the exit code."""
+def finish(
+    result: Result,
+    reports: Sequence[Report],
+    *,
+    as_json: bool,
+    save: Path | None = None,
+    record: Callable[[], str] | None = None,
+) -> int:
+    """Keeps a result wherever it is to be, prints it, and gives the exit code.
+
+    Args:
+        result: what is told; its runs were paid for, so that a file that cannot be written costs no other, nor a word.
+        reports: the reports to write.
+        as_json: whether a document is printed in place of the table.
+        save: the file to save it in, or None.
+        record: records it and says so, or None.
+    """
+    told: list[str] = []
+    failed = False
+    for work in _works(result, reports, save, record):
+        try:
+            told += [said] if (said := work()) else []
+        except InvalidSetting as wrong:
+            told.append(str(wrong))
+            failed = True
     if as_json:
         document(result_json(result))
     else:
         click.echo(encodable(_text(result), sys.stdout.encoding))
-    for report in reports:
-        write_report(report, result)
+    for line in told:
+        note(line)
+    if failed:
+        return USAGE
     return INTERRUPTED if result.interrupted else result.exit_code
+
+
+def _works(
+    result: Result, reports: Sequence[Report], save: Path | None, record: Callable[[], str] | None
+) -> Iterator[Callable[[], str | None]]:
+    if save is not None:
+        yield partial(save_result, save, result)
+    for report in reports:
+        yield partial(write_report, report, result)
+    if record is not None:
+        yield record
 
 
 def _text(result: Result) -> str:

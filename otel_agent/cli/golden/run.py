@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import getpass
 import os
+import shlex
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import thread as futures
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,24 @@ import click
 
 from otel_agent import InvalidSetting
 from otel_agent.bootstrap import prepare
-from otel_agent.cli.golden.options import as_json_option, files_argument, note, selection_options
+from otel_agent.cli.golden.options import (
+    as_json_option,
+    config_option,
+    configured,
+    files_argument,
+    note,
+    selection_options,
+)
 from otel_agent.cli.golden.printing import JudgingCommand, finish, report_option
 from otel_agent.cli.golden.progress import shown_progress
-from otel_agent.config import CONFIG, CONSOLE
-from otel_agent.config.current import current
+from otel_agent.cli.prompts.targets import VERSION
+from otel_agent.config import CONSOLE
 from otel_agent.config.values import Config
 from otel_agent.golden.agents import Agent, load_agent
+from otel_agent.golden.keeping import golden_history
 from otel_agent.golden.replay import Player, Recorder, Replayer
 from otel_agent.golden.reports import Report
+from otel_agent.golden.reports.facts import SHORT_ID
 from otel_agent.golden.results import Result
 from otel_agent.golden.runner import (
     ACTIVE,
@@ -38,7 +49,7 @@ from otel_agent.golden.runner import (
     run_tasks,
     trials_planned,
 )
-from otel_agent.golden.saved import load_result, save_result
+from otel_agent.golden.saved import load_result
 from otel_agent.golden.tasks import TaskSet, load_tasks
 from otel_agent.stores.golden_ledger import LedgerEntry, append, ledger_file
 
@@ -50,9 +61,16 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.command("run", cls=JudgingCommand, short_help="Run the tasks, and judge them from their spans.")
 @files_argument
 @click.option("--agent", metavar="MODULE:FUNCTION", help="The agent to call; else the one that the tasks name.")
-@click.option("--prompt", metavar="NAME:VERSION", help="Give the agent this prompt where it selects one by its name.")
+@click.option(
+    "--prompt",
+    type=VERSION,
+    metavar="NAME:VERSION",
+    help="Give the agent this prompt where it selects one by its name.",
+)
 @click.option("--baseline", metavar="FILE|active", help="Compare with a saved result, or with the active prompt.")
-@click.option("--baseline-prompt", metavar="NAME:VERSION", help="Compare with this prompt, run side by side.")
+@click.option(
+    "--baseline-prompt", type=VERSION, metavar="NAME:VERSION", help="Compare with this prompt, run side by side."
+)
 @click.option(
     "--repeats",
     type=click.IntRange(1, 1000),
@@ -81,12 +99,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--save", type=FILE, metavar="FILE", help="Save the result, as a baseline for later.")
 @report_option
 @as_json_option
-@click.option(
-    "--config",
-    type=FILE,
-    metavar="FILE",
-    help="The configuration; by default OTEL_AGENT_CONFIG, else otel-agent.yaml here.",
-)
+@config_option
 @click.option("--traceback", "with_traceback", is_flag=True, help="Show where an agent failed that cannot be imported.")
 @click.pass_context
 def run(
@@ -120,7 +133,8 @@ def run(
         raise click.UsageError("--replay goes without --record, --repeats and a baseline: it says once what was said")
     player = _player(record, replay)
     threads = frozenset(threading.enumerate())
-    found = _settled(config)
+    found = configured(config)
+    os.environ.setdefault(CONSOLE.variable, "false")  # the trees of its runs stay off the terminal
     every = load_tasks(files, config=found)
     tasks = every.select(ids, tags)
     whole = tasks == every
@@ -150,12 +164,11 @@ def run(
             whole=whole,
             config=found,
         )
-    if save is not None:
-        save_result(save, result)
     for line in player.notes if isinstance(player, Recorder) else ():
         note(line)
-    code = finish(result, reports, as_json=as_json)
-    _record(result, found, files)
+    code = finish(result, reports, as_json=as_json, save=save, record=partial(_recorded, result, found, files))
+    if (look := _look(result)) is not None:
+        note(look)
     _leave(result, code, threads)
     context.exit(code)
 
@@ -164,15 +177,6 @@ def _player(record: Path | None, replay: Path | None) -> Player | None:
     if replay is not None:
         return Replayer(replay)
     return None if record is None else Recorder(record)
-
-
-def _settled(file: Path | None) -> Config:
-    """Gives the configuration, also to the agent, and keeps the trees of its runs off the terminal."""
-    found = current(file, field="--config")
-    if file is not None:
-        os.environ[CONFIG.variable] = str(file.absolute())
-    os.environ.setdefault(CONSOLE.variable, "false")
-    return found
 
 
 def _check(tasks: TaskSet, baseline: Result | None, name: str, save: Path | None, *, whole: bool) -> None:
@@ -195,12 +199,11 @@ def _loaded(name: str, with_traceback: bool) -> Agent:
         raise
 
 
-def _record(result: Result, config: Config, files: Sequence[Path]) -> None:
-    """Adds a line to the ledger, where all tasks of the configuration were run live with one prompt."""
+def _recorded(result: Result, config: Config, files: Sequence[Path]) -> str:
+    """Adds a line to the ledger, where all tasks of the configuration were run live with one prompt; says so."""
     why = _not_recorded(result, config, files)
     if why is not None:
-        note(f"not recorded for the gate: {why}")
-        return
+        return f"not recorded for the gate: {why}"
     entry = LedgerEntry(
         prompt_id=result.prompt_ids[0],
         agent=result.agent,
@@ -214,7 +217,7 @@ def _record(result: Result, config: Config, files: Sequence[Path]) -> None:
     )
     place = ledger_file(config)
     append(place, entry)
-    note(f"recorded for the gate: {entry.prompt_id} {entry.result} ({place})")
+    return f"recorded for the gate: {entry.prompt_id} {entry.result} ({place})"
 
 
 def _not_recorded(result: Result, config: Config, files: Sequence[Path]) -> str | None:
@@ -227,6 +230,15 @@ def _not_recorded(result: Result, config: Config, files: Sequence[Path]) -> str 
     if len(result.prompt_ids) != 1:
         return "its runs name no prompt" if not result.prompt_ids else "its runs used several prompts"
     return None
+
+
+def _look(result: Result) -> str | None:
+    """Gives the command that shows the first run that broke a bound."""
+    folder = golden_history()
+    broken = (trial.run for trial in result.trials if trial.run is not None and not trial.passed)
+    if folder is None or (run := next(broken, None)) is None:
+        return None
+    return f"a run that did not pass: otel-agent runs tree {run.run_id[:SHORT_ID]} --history {shlex.quote(str(folder))}"
 
 
 def _who() -> str:

@@ -49,7 +49,8 @@ def report_to(text: str) -> Report:
     form, colon, name = text.partition(":")
     known = form in FORMATS and bool(colon)
     file = Path(name if known else text)
-    found = form if known else SUFFIXES.get(file.suffix.lower())
+    a_form = bool(colon) and len(form) > 1 and form.isalpha()  # one letter is a drive
+    found = form if known else None if a_form else SUFFIXES.get(file.suffix.lower())
     if found is None or not file.name:
         allowed = f"a file that ends in {', '.join(SUFFIXES)}, or FORMAT:FILE with one of {', '.join(FORMATS)}"
         raise InvalidSetting(field="--report", value=text, allowed=allowed + checks.nearest(form, FORMATS))

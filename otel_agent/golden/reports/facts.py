@@ -15,6 +15,7 @@ from otel_agent.views.text import plural
 
 __all__ = [
     "HEADERS",
+    "SHORT_ID",
     "Row",
     "about",
     "baseline_row",

@@ -22,7 +22,7 @@ def terminal_text(result: Result, *, color: bool = False, width: int | None = No
         glyphs: what rules are drawn with.
     """
     rows = [(row.task, Span(row.state, STYLES[row.state]), *row[2:]) for row in rows_of(result)]
-    parts = [render_table(HEADERS, rows, color=color, width=width, glyphs=glyphs)]
+    parts = [render_table(HEADERS, rows, color=color, width=width, wrapped="what broke", glyphs=glyphs)]
     if result.comparison is not None and result.comparison.gauges:
         gauges = [baseline_row(gauge) for gauge in result.comparison.gauges]
         parts.append(render_table(BASELINE_HEADERS, gauges, color=color, width=width, glyphs=glyphs))

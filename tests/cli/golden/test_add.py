@@ -161,12 +161,28 @@ def test_an_id_that_is_taken_anywhere() -> None:
 
 
 def test_of_several_files_one_must_be_named() -> None:
-    write("otel-agent.yaml", CONFIG)
+    write("otel-agent.yaml", CONFIG.replace("golden/*.yaml", "golden/?.yaml"))
     write("golden/a.yaml", REFUND)
     write("golden/b.yaml", REFUND.replace("id: refund", "id: other"))
     assert "there are 2 files of tasks: say --file" in add(code=2)
     found = document("--file", "golden/b.yaml")
     assert (found["written"], found["notes"]) == (True, [])
+
+
+def test_of_several_files_the_one_for_incidents_is_meant_where_it_counts() -> None:
+    write("otel-agent.yaml", CONFIG)
+    write("golden/a.yaml", REFUND)
+    write("golden/b.yaml", REFUND.replace("id: refund", "id: other"))
+    found = document("--input", "x")
+    assert (found["file"], found["notes"]) == (str(Path("golden/incidents.yaml").absolute()), [])
+    assert document("--input", "x", "--id", "again")["file"] == found["file"]
+
+
+def test_the_configuration_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_AGENT_CONFIG", "none.yaml")
+    write("elsewhere.yaml", CONFIG.replace('["golden/*.yaml"]', "tests/golden.yaml"))
+    found = document("--input", "x", "--config", "elsewhere.yaml")
+    assert found["file"] == str(Path("tests/golden.yaml").absolute())
 
 
 def test_a_new_file_that_a_pattern_covers_needs_no_word() -> None:

@@ -144,6 +144,12 @@ def test_what_is_wrong_is_told_with_file_line_and_field() -> None:
     assert second.startswith("otel-agent golden: tasks.yaml:2:51: tasks[1].max_tokens = -1: must be a whole number")
 
 
+def test_the_configuration_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_AGENT_CONFIG", "none.yaml")
+    Path("other.yaml").write_text("testing: {golden_tasks: [{id: other, expect_stop_reason: finish}]}")
+    assert [task["id"] for task in document("--config", "other.yaml")["tasks"]] == ["other"]
+
+
 def test_none() -> None:
     Path("otel-agent.yaml").unlink()
     assert invoke().startswith("There are no golden tasks")

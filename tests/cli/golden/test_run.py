@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -149,6 +150,26 @@ def test_reports_and_the_result_are_written() -> None:
         assert "t5" in Path(name).read_text()
 
 
+def test_a_file_that_cannot_be_written_costs_nothing_else() -> None:
+    Path("locked.html").mkdir()
+    Path("locked.html", "full").touch()
+    done = golden("run", "--repeats", "1", "--report", "locked.html", "--report", "r.md", "--save", "r.json", code=2)
+    assert "passed: 6 of 6 tasks passed (6 runs)" in done.stdout
+    assert "otel-agent golden: locked.html" in done.stderr
+    assert Path("r.md").is_file()
+    assert Path("r.json").is_file()
+    assert len(read_ledger(Path("ledger.jsonl")).entries) == 1
+
+
+def test_a_run_that_broke_a_bound_is_shown_by_the_command_that_is_named() -> None:
+    done = golden("run", "--prompt", "support:v14", "--repeats", "1", code=1)
+    command = next(line for line in done.stderr.splitlines() if "otel-agent runs tree" in line)
+    tree = CliRunner().invoke(app, shlex.split(command.partition(": otel-agent ")[2]))
+    assert tree.exit_code == 0
+    assert "support:v14" in tree.stdout
+    assert "otel-agent runs tree" not in golden("run", "--repeats", "1").stderr
+
+
 def test_a_saved_result_is_a_baseline() -> None:
     golden("run", "--save", "v13.json")
     done = golden("run", "--prompt", "support:v14", "--baseline", "v13.json", "--save", "v14.json", code=1)
@@ -180,7 +201,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "no agent's name": (["--agent", "a_bot"], "module:function"),
     "a prompt without a text": (["--prompt", "support:v99"], "--prompt"),
     "a prompt that is none": (["--prompt", "support"], "--prompt"),
-    "a baseline that is not there": (["--baseline", "gone.json"], "gone.json"),
+    "a baseline that is not there": (["--baseline", "gone.json"], "gone.json = 'no such file'"),
     "the active prompt against itself": (["--baseline", "active"], "--baseline-prompt"),
     "two baselines": (["--baseline", "active", "--baseline-prompt", "support:v13"], "give one of them"),
     "a task that is not there": (["--task", "t9"], "t9"),
@@ -188,6 +209,7 @@ WRONG: dict[str, tuple[list[str], str]] = {
     "no repeats": (["--repeats", "0"], "--repeats"),
     "no time": (["--timeout", "0"], "--timeout"),
     "a report in no form": (["--report", "r.pdf"], "--report"),
+    "a report in a form that there is not": (["--report", "htm:r.html"], "did you mean html?"),
     "a folder that is not there": (["--save", "none/r.json"], "--save"),
     "a file that is not there": (["none.yaml"], "none.yaml"),
     "a configuration that is not there": (["--config", "none.yaml"], "none.yaml"),
@@ -221,7 +243,7 @@ def test_a_damaged_result_is_one_line_with_file_and_field() -> None:
     document["tasks"][2]["trials"][0]["run"]["tool_calls"] = "some"
     Path("b.json").write_text(json.dumps(document))
     done = golden("compare", "a.json", "b.json", code=2)
-    assert "b.json: tasks.2.trials.0.run.tool_calls" in done.stderr
+    assert "b.json: tasks.2.trials.0.run.tool_calls = 'damaged': must be a valid integer" in done.stderr
 
 
 def test_telemetry_that_is_switched_off_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +261,13 @@ def test_no_tasks_and_no_agent_are_told() -> None:
 def test_an_input_that_the_agent_does_not_take_is_told_before_anything_runs() -> None:
     Path("one.yaml").write_text("- {id: a, expect_stop_reason: finish, input: {query: q}}\n")
     assert "query" in golden("run", "one.yaml", code=2).stderr
+
+
+def test_a_task_without_the_input_that_the_agent_needs_is_named_by_its_place() -> None:
+    Path("one.yaml").write_text("# from an incident\n- {id: a, expect_stop_reason: finish}\n")
+    assert (
+        "one.yaml:2: task 'a': input = 'nothing': must be what answer takes" in golden("run", "one.yaml", code=2).stderr
+    )
 
 
 def test_the_traceback_of_an_import_is_shown_on_demand() -> None:
@@ -313,3 +342,10 @@ def test_tasks_and_tags_are_completed() -> None:
         check=False,
     )
     assert "odd" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--prompt", "--baseline-prompt"])
+def test_versions_of_prompts_are_completed(option: str) -> None:
+    environment = {"COMP_WORDS": f"otel-agent golden run {option} support", "COMP_CWORD": "4"}
+    done = CliRunner().invoke(app, env={**environment, "_OTEL_AGENT_COMPLETE": "bash_complete"}, prog_name="otel-agent")
+    assert [line.partition(",")[2] for line in done.output.split()] == ["support:v13", "support:v14"]
