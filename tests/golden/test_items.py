@@ -258,7 +258,7 @@ def test_a_prompt_is_given_to_the_agent(project: pytest.Pytester) -> None:
     ("arguments", "says"),
     [
         (["--golden-repeats", "0"], "--golden-repeats = 0: must be a number from 1 to 1000"),
-        (["--golden-baseline", "none.json"], "none.json = None: must be a result that"),
+        (["--golden-baseline", "none.json"], "none.json = 'no such file': must be a result that"),
         (["--golden-replay", "none.jsonl"], "none.jsonl = 'no such file': must be a recording"),
         (
             ["--golden-replay", "a", "--golden-baseline", "b"],
