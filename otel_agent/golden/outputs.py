@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from otel_agent import checks
-from otel_agent.config.values import OutputCheck
+from otel_agent.config.values import GoldenTask, OutputCheck
+from otel_agent.stop import InvalidSetting
+from otel_agent.stores.files import shown
 
-__all__ = ["HINT", "MOST_SEARCHED", "Miss", "misses"]
+__all__ = ["HINT", "MOST_SEARCHED", "Miss", "check_library", "misses"]
 
 MOST_SEARCHED = 100_000
 MOST_SHOWN = 60
@@ -92,6 +94,24 @@ def _schema_misses(schema: Mapping[str, Any], output: object) -> Iterator[Miss]:
         yield Miss(
             "output.json_schema", f"with {_short(rule)} at {wrong.json_path}", f"a {type(wrong.instance).__name__}"
         )
+
+
+def check_library(task: GoldenTask) -> None:
+    """Checks that the answers of a task can be judged here.
+
+    Raises:
+        InvalidSetting: it has a JSON Schema, and the library for that is not installed.
+    """
+    if task.output is None or task.output.json_schema is None:
+        return
+    try:
+        importlib.import_module("jsonschema")
+    except ModuleNotFoundError:
+        place = "" if task.file is None else f"{shown(task.file)}:{task.line or 1}: "
+        allowed = "left out, or pip install 'otel-agent[golden]'"
+        raise InvalidSetting(
+            field=f"{place}task {task.id!r}: output.json_schema", value="given", allowed=allowed
+        ) from None
 
 
 class _Unusable(Exception):

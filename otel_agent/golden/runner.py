@@ -26,6 +26,7 @@ from otel_agent.golden.baseline import compare_tasks
 from otel_agent.golden.invariants import notes, violations
 from otel_agent.golden.keeping import Keeper, golden_history, past_spans
 from otel_agent.golden.observed import NoRun, observe
+from otel_agent.golden.outputs import check_library
 from otel_agent.golden.replay import Player, Tape, in_context
 from otel_agent.golden.results import Result, Side, TaskResult, Trial, default_quorum
 from otel_agent.golden.tasks import TaskSet, task_digest
@@ -214,6 +215,7 @@ def run_trial(
     """
     check_telemetry()
     check_call(agent, task)
+    check_library(task)
     keeper = None if history is None else Keeper(history)
     way = _Way(agent=agent, writes=tuple(writes), timeout=timeout, player=player, keeper=keeper)
     job = _Job(task=task, repeat=repeat, side=side, prompt=_prompt(prompt))
@@ -269,6 +271,7 @@ def run_tasks(
         raise InvalidSetting(field="tasks", value=None, allowed="at least one golden task")
     for task in tasks.tasks:
         check_call(agent, task)
+        check_library(task)
     if baseline is not None:
         check_baseline(tasks, baseline, whole=whole, name=baseline_name)
     sides = _sides(prompt, baseline_prompt, config)

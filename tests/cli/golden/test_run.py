@@ -270,6 +270,16 @@ def test_a_task_without_the_input_that_the_agent_needs_is_named_by_its_place() -
     )
 
 
+def test_a_schema_without_its_library_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    schema = "output: {json_schema: {type: object}}"
+    Path("one.yaml").write_text(f"- {{id: a, input: q, expect_stop_reason: finish, {schema}}}\n")
+    done = golden("run", "one.yaml", code=2)
+    assert "one.yaml:1: task 'a': output.json_schema" in done.stderr
+    assert "pip install 'otel-agent[golden]'" in done.stderr
+    assert done.stdout == ""
+
+
 def test_the_traceback_of_an_import_is_shown_on_demand() -> None:
     Path("broken_bot.py").write_text("def inner():\n    raise RuntimeError('reason')\ninner()\n")
     plain = golden("run", "--agent", "broken_bot:answer", code=2).stderr
