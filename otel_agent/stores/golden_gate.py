@@ -24,9 +24,10 @@ __all__ = ["GoldenGate"]
 
 
 class _State(NamedTuple):
-    """The versions that may run, and of which files they were read."""
+    """The ids that have passed, the versions that were let out on purpose, and of which files they were read."""
 
-    versions: frozenset[str]
+    passed: frozenset[str]
+    let_out: frozenset[str]
     seen: tuple[Signature, ...]
 
 
@@ -56,23 +57,25 @@ class GoldenGate:
         return self._has(prompt)
 
     def _has(self, prompt: Prompt) -> bool:
-        versions = self._state.versions
-        return prompt.id in versions or f"{prompt.name}:{prompt.version}" in versions
+        state = self._state
+        return any(name in found for found in state[:2] for name in (prompt.id, f"{prompt.name}:{prompt.version}"))
 
     def _look(self) -> None:
         if self._signatures() == self._state.seen:
             return
         try:
-            self._state = self._read()
+            self._state = self._read(self._state.passed)
         except InvalidSetting as wrong:
             guard.warn_once("golden gate", "%s; what had passed before holds", wrong)
 
-    def _read(self) -> _State:
+    def _read(self, before: frozenset[str] = frozenset()) -> _State:
+        """Reads the files; what had passed before holds where a line is damaged, for it may be that one."""
         seen = self._signatures()
         ledger = read_ledger(self._ledger)
         for damage in ledger.damaged:
-            guard.warn_once(f"ledger:{damage.field}", "%s; the other lines hold", damage)
-        return _State(ledger.passed() | let_out(self._history().changes), seen)
+            guard.warn_once(f"ledger:{damage.field}", "%s; the other lines hold, and what had passed before", damage)
+        passed = ledger.passed() | (before if ledger.damaged else frozenset())
+        return _State(passed, let_out(self._history().changes), seen)
 
     def _history(self) -> History:
         """Reads the history; a broken override file, which is the selector's to tell of, hides no line of it."""

@@ -131,10 +131,24 @@ def test_a_ledger_that_cannot_be_read_is_an_error_at_first_and_later_what_was_go
 ) -> None:
     passed(files, V13)
     gate = GoldenGate(ledger(files), files)
-    ledger(files).write_bytes(b"\xff")
+    ledger(files).unlink()
+    ledger(files).mkdir()
     clock.advance(0.6)
     with caplog.at_level(logging.WARNING, "otel_agent"):
         assert gate.lets_through(V13)
-    assert "must be UTF-8; what had passed before holds" in caplog.text
-    with pytest.raises(InvalidSetting, match="must be UTF-8"):
+    assert "must be a file that can be read; what had passed before holds" in caplog.text
+    with pytest.raises(InvalidSetting, match="must be a file that can be read"):
         GoldenGate(ledger(files), files)
+
+
+def test_a_line_that_is_damaged_later_takes_no_pass_back_and_says_so(
+    files: ReleaseFiles, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    passed(files, V13)
+    gate = GoldenGate(ledger(files), files)
+    ledger(files).write_bytes(b"\xff\n")
+    clock.advance(0.6)
+    with caplog.at_level(logging.WARNING, "otel_agent"):
+        assert gate.lets_through(V13)
+    assert "results.jsonl:1: the line" in caplog.text
+    assert not GoldenGate(ledger(files), files).lets_through(V13)
