@@ -74,8 +74,8 @@ class GoldenGate:
         ledger = read_ledger(self._ledger)
         for damage in ledger.damaged:
             guard.warn_once(f"ledger:{damage.field}", "%s; the other lines hold, and what had passed before", damage)
-        passed = ledger.passed() | (before if ledger.damaged else frozenset())
-        return _State(passed, let_out(self._history().changes), seen)
+        passed = ledger.passed()
+        return _State(passed | before if ledger.damaged else passed, let_out(self._history().changes), seen)
 
     def _history(self) -> History:
         """Reads the history; a broken override file, which is the selector's to tell of, hides no line of it."""
