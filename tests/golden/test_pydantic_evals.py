@@ -9,6 +9,7 @@ import sys
 import pytest
 
 EVALUATION = """
+import asyncio
 import json
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -56,7 +57,7 @@ evaluators = [
     ToolCorrectness(expected_tools=["kb.search", "kb.search"], evaluation_name="tools"),
 ]
 cases = [Case(name=number, inputs=number) for number in ("0", "2", "3")]
-report = Dataset(name="support", cases=cases, evaluators=evaluators).evaluate_sync(task, progress=False)
+report = asyncio.run(Dataset(name="support", cases=cases, evaluators=evaluators).evaluate(task, progress=False))
 failed = [each.error_message for each in report.failures]
 found = {case.name: {name: each.value for name, each in case.assertions.items()} for case in report.cases}
 print(json.dumps({"failed": failed, "found": found}))
