@@ -202,15 +202,13 @@ class RunHistory:
             raise UnreadableHistory(f"there is no run history in {folder}")
         with _one_line(path):
             try:
-                database = _opened(path)
-                _whole(database)
+                return cls(folder, _opened(path, whole=True))
             except sqlite3.DatabaseError as wrong:
                 if isinstance(wrong, sqlite3.OperationalError):
                     raise
                 damage = f"{path} is damaged ({wrong}); what follows was read off the spans beside it"
                 database = _prepared(sqlite3.connect(":memory:", isolation_level=None))
                 return _rebuilt(cls(folder, database, damage))
-        return cls(folder, database)
 
     # writing
 
@@ -407,7 +405,8 @@ def _line_at(path: Path, offset: int) -> int:
         return file.read(offset).count(b"\n") + 1
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _opened(path: Path, *, whole: bool = False) -> sqlite3.Connection:
+    """Opens a database, and makes sure that it is whole where asked. Nothing stays open where that fails."""
     new = not path.exists()
     database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
@@ -416,7 +415,10 @@ def _opened(path: Path) -> sqlite3.Connection:
             database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
-        return _prepared(database)
+        _prepared(database)
+        if whole:
+            _check(database)
+        return database
     except BaseException:
         database.close()
         raise
@@ -436,7 +438,7 @@ def _prepared(database: sqlite3.Connection) -> sqlite3.Connection:
     return database
 
 
-def _whole(database: sqlite3.Connection) -> None:
+def _check(database: sqlite3.Connection) -> None:
     """Raises where the database is damaged in a place that reading would meet."""
     (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
@@ -456,9 +458,13 @@ def _set_aside(path: Path) -> Path:
 
 def _rebuilt(history: RunHistory) -> RunHistory:
     """Reads the rows off the span files; lines that are damaged are left out and told."""
-    for path in _span_files(history.folder):
-        spans, places = _scanned(path, history.damaged_lines)
-        history.add(runs_of(spans), places)
+    try:
+        for path in _span_files(history.folder):
+            spans, places = _scanned(path, history.damaged_lines)
+            history.add(runs_of(spans), places)
+    except BaseException:
+        history.close()
+        raise
     return history
 
 

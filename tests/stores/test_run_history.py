@@ -7,6 +7,7 @@ import re
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,30 @@ class TestDamage:
         with RunHistory.read(folder) as history:
             assert history.damage is not None
             assert history.count() == 400
+
+    def test_no_database_stays_open_behind_a_damaged_one(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened: list[sqlite3.Connection] = []
+        connect = sqlite3.connect
+
+        def noted(*args: Any, **options: Any) -> sqlite3.Connection:
+            opened.append(connect(*args, **options))
+            return opened[-1]
+
+        path = folder / "runs.db"
+        data = bytearray(path.read_bytes())
+        data[4096 * 2 : 4096 * 8] = b"\xff" * (4096 * 6)
+        path.write_bytes(data)
+        monkeypatch.setattr(sqlite3, "connect", noted)
+        RunHistory.read(folder).close()
+        (spans,) = (folder / "spans").iterdir()
+        spans.unlink()
+        spans.mkdir()
+        with pytest.raises(IsADirectoryError):
+            RunHistory.read(folder)
+        assert len(opened) == 4
+        for each in opened:
+            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+                each.execute("SELECT 1")
 
     def test_whoever_writes_sets_it_aside_and_goes_on(self, folder: Path) -> None:
         (folder / "runs.db").write_bytes(b"no database at all" * 100)
