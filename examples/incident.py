@@ -136,11 +136,11 @@ def incident(runner: asyncio.Runner) -> None:
     without_time(Path("golden") / "first.yaml")
 
     chapter("v14 fails it, and the gate knows")
-    show("golden", "run", "--prompt", "support:v14", "--repeats", "1", code=1)
+    show("golden", "run", "--prompt", "support:v14", code=1)
     show("prompts", "canary", "support:v14", "--percent", "50", code=1)
 
     chapter("v15 is thorough only where a search finds nothing: it passes, and goes out")
-    show("golden", "run", "--prompt", "support:v15", "--repeats", "1")
+    show("golden", "run", "--prompt", "support:v15")
     show("prompts", "canary", "support:v15", "--percent", "50", "--why", "thorough where it helps")
     followed()
     told(runner.run(traffic(bot, "wednesday", FEW)))

@@ -254,16 +254,23 @@ def task_clashes(
             yield Clash((*path, number, key), allowed)
 
 
-def file_clashes(taken: Mapping[str, str] | None = None) -> Callable[[Mapping[str, Any]], Iterator[Clash]]:
-    """Gives what tells of the values of a file of tasks what cannot stand together in it.
+def file_clashes(
+    taken: Mapping[str, str] | None = None, agent: tuple[str, str] | None = None
+) -> Callable[[Mapping[str, Any]], Iterator[Clash]]:
+    """Gives what tells of the values of a file of tasks what cannot stand together in it, or with others.
 
     Args:
         taken: ids that are taken by others, each with its place.
+        agent: the agent that others name, and where they do.
     """
 
     def clashing(values: Mapping[str, Any]) -> Iterator[Clash]:
+        if agent is not None and isinstance(own := values.get("agent"), str) and own != agent[0]:
+            name, where = agent
+            yield Clash(("agent",), f"{name}, as {where} says: the tasks of one run are for one agent")
         tasks: Any = values.get("tasks", ())
-        return task_clashes(tasks, ("tasks",), taken) if checks.is_list(tasks) else iter(())
+        if checks.is_list(tasks):
+            yield from task_clashes(tasks, ("tasks",), taken)
 
     return clashing
 

@@ -318,8 +318,8 @@ def check_telemetry() -> None:
 
 
 def repeats_of(task: GoldenTask, asked: int | None) -> int:
-    """Gives how often a task runs: what it says itself, else what is asked for, else 3."""
-    return task.repeats or asked or REPEATS
+    """Gives how often a task runs: what it says itself, else what is asked for, else 3; no less than its quorum."""
+    return task.repeats or max(asked or REPEATS, task.quorum or 1)
 
 
 def _sides(

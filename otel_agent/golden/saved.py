@@ -78,7 +78,12 @@ def load_result(path: Path) -> Result:
     schema = document.get("schema") if checks.is_mapping(document) else None
     if schema != SCHEMA:
         raise InvalidSetting(field=f"{path}: schema", value=schema, allowed=f"{SCHEMA}, as --save writes it")
-    return _checked(path, {name: value for name, value in document.items() if name in _FIELDS})
+    result = _checked(path, {name: value for name, value in document.items() if name in _FIELDS})
+    for number, task in enumerate(result.tasks):
+        where = f"{path}: tasks.{number}"
+        checks.count(f"{where}.repeats", task.repeats, least=1)
+        checks.count(f"{where}.quorum", task.quorum, least=1, most=task.repeats)
+    return result
 
 
 _FIELDS = frozenset(each.name for each in fields(Result))

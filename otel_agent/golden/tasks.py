@@ -6,7 +6,7 @@ Decides that an id stands once, wherever, and which agent a set is for. Runs not
 from __future__ import annotations
 
 import glob
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,7 @@ from otel_agent import checks, hashing
 from otel_agent.config.current import current, existing
 from otel_agent.config.file import bytes_of, read_as
 from otel_agent.config.problems import InvalidFile
-from otel_agent.config.tasks import TASK_FILE, file_clashes, task_of
+from otel_agent.config.tasks import TASK_FILE, Clash, file_clashes, task_of
 from otel_agent.config.values import Config, GoldenTask
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.files import shown
@@ -94,26 +94,27 @@ def load_tasks(paths: Sequence[Path] = (), *, config: Config | None = None) -> T
             tasks of all files.
 
     Raises:
-        InvalidSetting: a file is not there or cannot be read, or two places name two agents.
-        InvalidFile: a file has problems, all of which are told, each with its line and field.
+        InvalidSetting: a file is not there or cannot be read.
+        InvalidFile: a file has problems, all of which are told, each with its line and field; an id that stands in
+            another file, or another agent, is one.
     """
     testing = (found := current(config)).testing
     files = _alone(existing(path, "golden tasks") for path in paths) if paths else task_files(found)
     tasks = [] if paths else list(testing.golden_tasks)
     _ids_stand_once(tasks)
-    agents = {"testing.agent": testing.agent} if testing.agent else {}
+    agent = (testing.agent, "testing.agent") if testing.agent else None
     writes = list(testing.writes)
     for file in files:
-        values = _read(file, {task.id: _where(task) for task in tasks})
+        values = _read(file, file_clashes({task.id: _where(task) for task in tasks}, agent))
         tasks += [task_of(task, file) for task in values["tasks"]]
         writes += values.get("writes", ())
-        if "agent" in values:
-            agents[shown(file)] = values["agent"]
-    return TaskSet(tasks=tuple(tasks), agent=_one(agents), writes=tuple(dict.fromkeys(writes)), files=files)
+        if agent is None and "agent" in values:
+            agent = (values["agent"], shown(file))
+    return TaskSet(tasks=tuple(tasks), agent=agent and agent[0], writes=tuple(dict.fromkeys(writes)), files=files)
 
 
-def _read(file: Path, taken: Mapping[str, str]) -> dict[str, Any]:
-    values, problems = read_as(TASK_FILE, file_clashes(taken), bytes_of(file, "golden tasks"), shown(file))
+def _read(file: Path, clashing: Callable[[Mapping[str, Any]], Iterable[Clash]]) -> dict[str, Any]:
+    values, problems = read_as(TASK_FILE, clashing, bytes_of(file, "golden tasks"), shown(file))
     if problems:
         raise InvalidFile(file=shown(file), problems=problems)
     return values
@@ -130,20 +131,6 @@ def _ids_stand_once(tasks: Sequence[GoldenTask]) -> None:
         if ids.index(each) < number:
             field = f"testing.golden_tasks[{number}].id"
             raise InvalidSetting(field=field, value=each, allowed="an id that no task before it has")
-
-
-def _one(agents: Mapping[str, str]) -> str | None:
-    """Gives the one agent that is named, wherever.
-
-    Raises:
-        InvalidSetting: there are two.
-    """
-    names = list(dict.fromkeys(agents.values()))
-    if len(names) > 1:
-        first, second = (next(place for place, name in agents.items() if name == each) for each in names[:2])
-        allowed = f"{names[0]}, as {first} says: the tasks of one run are for one agent"
-        raise InvalidSetting(field=f"{second}: agent", value=names[1], allowed=allowed)
-    return names[0] if names else None
 
 
 def task_files(config: Config, *, all_there: bool = True) -> tuple[Path, ...]:

@@ -209,6 +209,17 @@ def test_a_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> 
 def test_thresholds_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*INIT, "--list"]) == 0
     assert "monthly_budget_usd=1000" in said(capsys)[0]
+    for arguments in (["--list", "--json"], ["--json", "--list", "s"]):
+        assert main([*INIT, *arguments]) == 0
+        listed = json.loads(said(capsys)[0])
+        (budget,) = (each for each in listed if each["name"] == "monthly_budget_usd")
+        assert (budget["default"], budget["unit"]) == (1000, "USD")
+    assert not Path("s").exists()
+
+
+def test_a_folder_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(INIT) == 2
+    assert "Missing argument 'DIR'" in said(capsys)[1]
 
 
 # check

@@ -340,6 +340,12 @@ def test_repeats_are_those_of_the_task_else_those_asked_for_else_three(tmp_path:
     assert trials_planned(tasks, repeats=5, sides=2) == 12
 
 
+@pytest.mark.parametrize(("asked", "runs"), [(None, 5), (1, 5), (7, 7)])
+def test_a_task_runs_no_less_often_than_its_quorum(asked: int | None, runs: int, tmp_path: Path) -> None:
+    (found,) = run(bot, TaskSet(tasks=(a_task("strict", quorum=5),)), tmp_path, repeats=asked).tasks
+    assert (len(found.own), found.repeats, found.quorum) == (runs, runs, 5)
+
+
 def test_each_trial_is_told_as_it_is_done(tmp_path: Path) -> None:
     told: list[Trial] = []
     result = run(bot, a_set(3), tmp_path, repeats=1, on_trial=told.append)

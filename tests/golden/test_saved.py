@@ -54,6 +54,11 @@ BREAK: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "a field is missing": (lambda d: d["tasks"][1].pop("quorum"), r"r\.json: tasks\.1\.quorum"),
     "a state that is none": (lambda d: d["tasks"][0]["trials"][0].update(side="both"), r"tasks\.0\.trials\.0\.side"),
+    "a quorum above the repeats": (
+        lambda d: d["tasks"][0].update(quorum=10**9),
+        r"r\.json: tasks\.0\.quorum = 1000000000: must be ",
+    ),
+    "no repeats": (lambda d: d["tasks"][0].update(repeats=0), r"r\.json: tasks\.0\.repeats"),
     "another schema": (lambda d: d.update(schema=99), r"r\.json: schema"),
 }
 

@@ -1,7 +1,4 @@
-"""The twenty golden tasks of the example: v13 passes, v14 fails on tool calls and tokens and is stopped, v15 passes.
-
-One run of each is enough here: the model is scripted, and says the same each time.
-"""
+"""The twenty golden tasks of the example: v13 passes, v14 fails on tool calls and tokens and is stopped, v15 passes."""
 
 from __future__ import annotations
 
@@ -19,7 +16,6 @@ from otel_agent.stores.prompt_folder import read_prompt_folder
 from tests.support.offline import ROOT, run
 
 PROJECT = ROOT / "examples" / "golden"
-ONCE = ("golden", "run", "--repeats", "1", "--json")
 CANARY = ("prompts", "canary", "--percent", "10", "--json")
 
 
@@ -39,18 +35,16 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checked]:
     shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
     found: dict[str, Checked] = {}
     for version in ("v13", "v14", "v15"):
-        done = run(
-            ["otel-agent", "golden", "run", "--prompt", f"support:{version}", "--repeats", "1", "--json"], folder
-        )
+        done = run(["otel-agent", "golden", "run", "--prompt", f"support:{version}", "--json"], folder)
         assert done.stdout, done.stderr
         gate = run(["otel-agent", *CANARY, f"support:{version}"], folder)
         missing = json.loads(gate.stdout or "{}").get("missing", [])
         found[version] = Checked(done.returncode, json.loads(done.stdout), gate.returncode, missing)
     entries = read_ledger(folder / ".offline" / "cache" / "otel-agent" / "golden" / "results.jsonl").entries
     assert [(each.result, each.tasks, each.runs) for each in entries] == [
-        ("passed", 20, 20),
-        ("regression", 20, 20),
-        ("passed", 20, 20),
+        ("passed", 20, 60),
+        ("regression", 20, 60),
+        ("passed", 20, 60),
     ]
     return found
 
@@ -66,7 +60,7 @@ def mean(each: Checked, *names: str) -> float:
 @pytest.mark.parametrize("version", ["v13", "v15"])
 def test_these_pass(version: str, checked: dict[str, Checked]) -> None:
     each = checked[version]
-    assert (each.code, each.result["verdict"], len(trials(each))) == (0, "passed", 20)
+    assert (each.code, each.result["verdict"], len(trials(each))) == (0, "passed", 60)
     assert all(not trial["violations"] for trial in trials(each))
 
 
@@ -83,7 +77,7 @@ def test_v14_fails_on_tool_calls_and_tokens_and_on_nothing_else(checked: dict[st
 def test_the_gate_stops_v14_and_lets_v15_out(checked: dict[str, Checked]) -> None:
     assert checked["v14"].gate == 1
     (missing,) = checked["v14"].missing
-    assert missing.startswith(f"golden tasks: the last check of {V14.id} came to regression: 20 tasks in 20 runs of ")
+    assert missing.startswith(f"golden tasks: the last check of {V14.id} came to regression: 20 tasks in 60 runs of ")
     assert (checked["v15"].gate, checked["v15"].missing) == (0, [])
 
 

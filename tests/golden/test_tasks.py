@@ -243,9 +243,13 @@ def test_a_name_or_pattern_of_no_file() -> None:
 
 def test_two_agents_in_one_set() -> None:
     write("otel-agent.yaml", "testing: {agent: 'app:answer'}")
-    path = write("more.yaml", "{agent: 'app:triage', tasks: []}")
-    with pytest.raises(InvalidSetting, match=r"more.yaml: agent = 'app:triage': must be app:answer, as testing.agent"):
+    path = write("more.yaml", "tasks: []\nagent: app:triage")
+    with pytest.raises(InvalidFile, match=r"more.yaml:2:8: agent = 'app:triage': must be app:answer, as testing.agent"):
         load_tasks([path])
+    write("otel-agent.yaml", "testing: {files: [more.yaml, third.yaml]}")
+    write("third.yaml", "{agent: 'app:answer', tasks: []}")
+    with pytest.raises(InvalidFile, match=r"third.yaml:1:9: agent = 'app:answer': .* app:triage, as more.yaml says"):
+        load_tasks()
 
 
 def test_tasks_are_selected_by_id_and_by_tag() -> None:

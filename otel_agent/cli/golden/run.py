@@ -46,6 +46,7 @@ from otel_agent.golden.runner import (
     TIMEOUT_SECONDS,
     check_baseline,
     check_telemetry,
+    repeats_of,
     run_tasks,
     trials_planned,
 )
@@ -166,7 +167,7 @@ def run(
         )
     for line in player.notes if isinstance(player, Recorder) else ():
         note(line)
-    code = finish(result, reports, as_json=as_json, save=save, record=partial(_recorded, result, found, files))
+    code = finish(result, reports, as_json=as_json, save=save, record=partial(_recorded, result, tasks, found, files))
     if (look := _look(result)) is not None:
         note(look)
     _leave(result, code, threads)
@@ -199,9 +200,9 @@ def _loaded(name: str, with_traceback: bool) -> Agent:
         raise
 
 
-def _recorded(result: Result, config: Config, files: Sequence[Path]) -> str:
+def _recorded(result: Result, tasks: TaskSet, config: Config, files: Sequence[Path]) -> str:
     """Adds a line to the ledger, where all tasks of the configuration were run live with one prompt; says so."""
-    why = _not_recorded(result, config, files)
+    why = _not_recorded(result, tasks, config, files)
     if why is not None:
         return f"not recorded for the gate: {why}"
     entry = LedgerEntry(
@@ -220,7 +221,7 @@ def _recorded(result: Result, config: Config, files: Sequence[Path]) -> str:
     return f"recorded for the gate: {entry.prompt_id} {entry.result} ({place})"
 
 
-def _not_recorded(result: Result, config: Config, files: Sequence[Path]) -> str | None:
+def _not_recorded(result: Result, tasks: TaskSet, config: Config, files: Sequence[Path]) -> str | None:
     if result.interrupted:
         return "it was interrupted"
     if result.replayed:
@@ -229,6 +230,10 @@ def _not_recorded(result: Result, config: Config, files: Sequence[Path]) -> str 
         return "these are not all tasks of the configuration"
     if len(result.prompt_ids) != 1:
         return "its runs name no prompt" if not result.prompt_ids else "its runs used several prompts"
+    if any(ran.repeats < repeats_of(task, None) for ran, task in zip(result.tasks, tasks.tasks, strict=True)):
+        return f"--repeats asked for fewer runs of a task than {REPEATS}, or than its quorum"
+    if result.verdict == "inconclusive" and all(task.passed for task in result.tasks):
+        return "the tasks passed, and the comparison with the baseline is inconclusive"
     return None
 
 

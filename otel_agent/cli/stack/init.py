@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,22 +59,25 @@ THRESHOLD = Named({each.name: (each.about, each.default) for each in thresholds(
 PORT = Named({port.name: (port.about, port.default) for port in PORTS}, int)
 
 
-def _folder(context: click.Context, parameter: click.Parameter, value: str) -> Path:
+def _folder(context: click.Context, parameter: click.Parameter, value: str | None) -> Path:
     """Refuses an empty name, which a shell makes of an unset variable; `.` is the folder that one is in."""
-    if not value:
+    if value is None and not context.params["listed"]:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    if value == "":
         raise click.BadParameter("it is empty; say . for this folder")
-    return Path(value)
+    return Path(value or ".")
 
 
-def _list_thresholds(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        for each in thresholds():
-            click.echo(f"{each.name}={each.default:g}  {each.unit}: {each.about}")
-        context.exit()
+def _list_thresholds(*, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in thresholds()], indent=2))
+        return
+    for each in thresholds():
+        click.echo(f"{each.name}={each.default:g}  {each.unit}: {each.about}")
 
 
 @click.command(short_help="Write every file of a stack.")
-@click.argument("folder", metavar="DIR", type=click.Path(), callback=_folder)
+@click.argument("folder", metavar="DIR", type=click.Path(), required=False, callback=_folder)
 @click.option("--set", "given", type=THRESHOLD, multiple=True, help="A threshold of the alerts. May be repeated.")
 @click.option("--port", "ports", type=PORT, multiple=True, help="Another port. May be repeated.")
 @click.option("--webhook", default=DEFAULT_WEBHOOK, show_default=True, metavar="URL", help="Who is sent alerts.")
@@ -85,9 +89,7 @@ def _list_thresholds(context: click.Context, parameter: click.Parameter, wanted:
 @click.option("--force", is_flag=True, help="Overwrite files that differ; the difference is shown.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option(
-    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_thresholds, help="List thresholds."
-)
+@click.option("--list", "listed", is_flag=True, is_eager=True, help="List thresholds, and write nothing.")
 @click.pass_context
 def init(
     context: click.Context,
@@ -101,6 +103,7 @@ def init(
     force: bool,
     dry_run: bool,
     as_json: bool,
+    listed: bool,
 ) -> None:
     """Write a stack into DIR: collector, rules, dashboards, compose file, Kubernetes manifests.
 
@@ -108,6 +111,9 @@ def init(
     Nothing that is there and differs is overwritten without --force, which writes all of it anew: an option of before
     that is not given again goes back to its default.
     """
+    if listed:
+        _list_thresholds(as_json=as_json)
+        return
     try:
         held = current(config)
         choice = Choice(

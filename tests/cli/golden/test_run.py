@@ -135,6 +135,23 @@ def test_a_selection_is_not_recorded_for_the_gate() -> None:
     assert not Path("ledger.jsonl").exists()
 
 
+def test_fewer_runs_than_a_verdict_takes_are_not_recorded_for_the_gate() -> None:
+    for prompt, code in (("support:v13", 0), ("support:v14", 1)):
+        done = golden("run", "--repeats", "2", "--prompt", prompt, code=code)
+        assert "not recorded for the gate: --repeats asked for fewer runs of a task than 3" in done.stderr
+    assert not Path("ledger.jsonl").exists()
+    Path("otel-agent.yaml").write_text(CONFIG + TASKS.replace("input", "repeats: 1, input"))
+    assert "recorded for the gate: support:v13:" in golden("run", "--repeats", "2").stderr  # the tasks say themselves
+
+
+def test_an_inconclusive_comparison_takes_no_pass_back() -> None:
+    Path("otel-agent.yaml").write_text(CONFIG + TASKS.splitlines()[0])
+    golden("run", "--save", "v13.json")
+    done = golden("run", "--baseline", "v13.json", code=3)
+    assert "not recorded for the gate: the tasks passed, and the comparison with the baseline" in done.stderr
+    assert [entry.result for entry in read_ledger(Path("ledger.jsonl")).entries] == ["passed"]
+
+
 def test_files_of_other_tasks_are_not_recorded_for_the_gate() -> None:
     Path("other.yaml").write_text("- {id: other, expect_stop_reason: finish, input: q}\n")
     done = golden("run", "other.yaml")
@@ -153,8 +170,8 @@ def test_reports_and_the_result_are_written() -> None:
 def test_a_file_that_cannot_be_written_costs_nothing_else() -> None:
     Path("locked.html").mkdir()
     Path("locked.html", "full").touch()
-    done = golden("run", "--repeats", "1", "--report", "locked.html", "--report", "r.md", "--save", "r.json", code=2)
-    assert "passed: 6 of 6 tasks passed (6 runs)" in done.stdout
+    done = golden("run", "--report", "locked.html", "--report", "r.md", "--save", "r.json", code=2)
+    assert "passed: 6 of 6 tasks passed (18 runs)" in done.stdout
     assert "otel-agent golden: locked.html" in done.stderr
     assert Path("r.md").is_file()
     assert Path("r.json").is_file()
