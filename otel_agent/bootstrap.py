@@ -28,7 +28,7 @@ from otel_agent.run.defaults import use_budgets
 from otel_agent.run.exits import deliver_too, watch_exit
 from otel_agent.run.records import mark_records, stop_marking
 from otel_agent.stop import InvalidSetting
-from otel_agent.telemetry import events, providers
+from otel_agent.telemetry import events
 from otel_agent.telemetry.environment import environment
 from otel_agent.telemetry.guard import warn_once
 from otel_agent.telemetry.listeners import add_listener, remove_listener
@@ -101,6 +101,7 @@ def configure(
     price_book(prices, fallback_price)
     registered = _check_prompts(prompts)
     from otel_agent.config import current as configured  # its values take 5 ms to load
+    from otel_agent.telemetry import providers  # 8 ms
 
     given = configured.checked("configure.config", config)
     asked = {
@@ -269,6 +270,8 @@ def flush(timeout: float | timedelta = FLUSH_SECONDS) -> bool:
     Returns:
         True when everything was delivered in time, or there was nothing to send.
     """
+    from otel_agent.telemetry import providers
+
     seconds = checks.seconds("flush.timeout", timeout)
     finish_late()
     recorder = _State.recorder
@@ -282,6 +285,8 @@ def shutdown(timeout: float | timedelta = SHUTDOWN_SECONDS) -> None:
     Args:
         timeout: seconds that it may take in all.
     """
+    from otel_agent.telemetry import providers
+
     seconds = checks.seconds("shutdown.timeout", timeout)
     stop_marking()
     providers.shutdown(seconds)
