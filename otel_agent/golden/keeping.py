@@ -11,16 +11,18 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from otel_agent import semconv
 from otel_agent.stores.cache import cache_folder
 from otel_agent.stores.otlp_json import PastSpan, line_of, spans_of, written
-from otel_agent.stores.past_spans import by_run, runs_of
+from otel_agent.stores.past_spans import by_run, is_run, runs_of
 from otel_agent.stores.run_history import RunHistory, SpansAt, UnreadableHistory, new_span_file
 from otel_agent.telemetry.guard import warn_once
 
 __all__ = ["Keeper", "golden_history", "past_spans"]
+
+Written: TypeAlias = tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]
 
 NAMES = frozenset(
     {
@@ -68,21 +70,30 @@ class Keeper:
                     history.prune()
                     self._file = new_span_file(self.folder)
                 rows = [row._replace(task=task) for row in runs_of(spans)]
-                history.add(rows, self._placed(self._file, by_run(spans)))
+                history.add(rows, self._placed(self._file, by_run(spans), task))
         except (OSError, sqlite3.Error, UnreadableHistory) as failed:
             warn_once(f"golden history:{self.folder}", "runs of golden tasks are not kept: %s", failed)
 
-    def _placed(self, path: Path, runs: Mapping[str, Sequence[PastSpan]]) -> list[SpansAt]:
+    def _placed(self, path: Path, runs: Mapping[str, Sequence[PastSpan]], task: str | None) -> list[SpansAt]:
         places: list[SpansAt] = []
         with open(path, "ab", opener=partial(os.open, mode=0o600)) as file:
             for run_id, own in runs.items():
-                line = line_of([_harmless(span) for span in own])
+                line = line_of([_of_task(_harmless(span), task) if is_run(span) else _harmless(span) for span in own])
                 places.append(SpansAt(run_id, path.name, file.tell(), len(line)))
                 file.write(line)
         return places
 
 
-def _harmless(span: PastSpan) -> tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]:
+def _of_task(written: Written, task: str | None) -> Written:
+    """Says on the span of a run which task it was given, so that a row can be read off it."""
+    resource, scope, own = written
+    pairs = [pair for pair in own.get("attributes", ()) if pair["key"] != semconv.TASK_ID]
+    if task is not None:
+        pairs.append({"key": semconv.TASK_ID, "value": {"stringValue": task}})
+    return resource, scope, {**own, "attributes": pairs}
+
+
+def _harmless(span: PastSpan) -> Written:
     """Gives a span as it is written, without what another instrumentation may have put into it."""
     resource, scope, own = span.written
     if scope.get("name") == semconv.SCOPE:

@@ -22,6 +22,8 @@ LEAST = 10
 """The highest of ten runs is exceeded by the next one in at most 1 of 11 cases, and a tenth more far less often."""
 RECENT = 50
 MILLI = 1_000
+SLOWER = 2
+"""How much slower another machine may be than the one that the good runs were on."""
 
 
 class TooFewRuns(ValueError):
@@ -62,7 +64,8 @@ def propose(
 
     The bounds are the highest of what the last `RECENT` runs used and a tenth, rounded up to two figures; the stop
     reason is the one that most of them ended with, and only those count. Where `LEAST` of them had the task of the
-    incident, only these count. Seconds depend on the machine: they are bounded only where the incident took longer.
+    incident, only these count. Seconds depend on the machine: their bound is twice that, and there only where the
+    incident took longer.
 
     Args:
         incident: the run that went wrong.
@@ -115,7 +118,7 @@ def _bounds(incident: PastRun, runs: Sequence[PastRun]) -> dict[str, Any]:
     costs = [run.micro_usd for run in (*runs, incident)]
     if None not in costs and any(costs):
         found["max_usd"] = micro_to_usd(rounded_up(max(run.micro_usd or 0 for run in runs)))
-    seconds = rounded_up(max(1, *(round(run.seconds * MILLI) for run in runs))) / MILLI
+    seconds = rounded_up(max(1, *(round(run.seconds * SLOWER * MILLI) for run in runs))) / MILLI
     if incident.seconds > seconds:
         found["max_seconds"] = seconds
     return found

@@ -74,8 +74,8 @@ def test_the_stop_reason_is_that_of_most_and_only_those_count() -> None:
 
 
 def test_seconds_are_bounded_only_where_the_incident_took_longer() -> None:
-    assert proposed(good(), INCIDENT._replace(seconds=2.1)).task.max_seconds is None
-    assert proposed(good(), INCIDENT._replace(seconds=9.0)).task.max_seconds == 2.2
+    assert proposed(good(), INCIDENT._replace(seconds=4.3)).task.max_seconds is None
+    assert proposed(good(), INCIDENT._replace(seconds=9.0)).task.max_seconds == 4.4
 
 
 def test_money_is_bounded_only_where_it_is_known() -> None:

@@ -449,6 +449,17 @@ def test_of_spans_of_others_no_text_is_kept(tmp_path: Path) -> None:
     assert b"SECRET" not in written
 
 
+def test_a_row_that_is_read_off_the_spans_again_has_its_task(tmp_path: Path) -> None:
+    run(bot, a_set(2), tmp_path, repeats=1)
+    with RunHistory.read(tmp_path / "history") as history:
+        before = history.runs()
+    (tmp_path / "history" / "runs.db").write_bytes(b"no database at all" * 100)
+    with RunHistory.read(tmp_path / "history") as history:
+        assert history.damage is not None
+        assert history.runs() == before
+    assert sorted(row.task or "" for row in before) == ["t0", "t1"]
+
+
 def test_a_history_that_cannot_be_written_costs_no_verdict(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "history").write_text("in the way")
     assert run(bot, a_set(1), tmp_path).verdict == "passed"

@@ -237,7 +237,8 @@ def _comments(proposal: Proposal) -> Iterator[str]:
         f"{ended(run)}, {run.tool_calls} tool calls, {run.tokens} tokens."
     )
     whose = "of the same task" if proposal.of_task else f"of {run.agent}"
-    yield f"Bounds: the highest of the last {proposal.runs} runs {whose} with {proposal.baseline} and a tenth; {today}."
+    more = "a tenth" if proposal.task.max_seconds is None else "a tenth, of seconds twice that"
+    yield f"Bounds: the highest of the last {proposal.runs} runs {whose} with {proposal.baseline} and {more}; {today}."
     if proposal.task.input is None:
         yield "What the agent was asked is not in the history: add it as `input`."
 
