@@ -261,6 +261,7 @@ def _record() -> None:
     _State.recorder = recorder
 
 
+@checks.known_keywords
 def flush(timeout: float | timedelta = FLUSH_SECONDS) -> bool:
     """Sends what waits to be sent by the providers that `configure()` set.
 
@@ -279,6 +280,7 @@ def flush(timeout: float | timedelta = FLUSH_SECONDS) -> bool:
     return providers.flush(seconds) and kept
 
 
+@checks.known_keywords
 def shutdown(timeout: float | timedelta = SHUTDOWN_SECONDS) -> None:
     """Ends the providers that `configure()` set, and the terminal view; what is left is sent first.
 
@@ -304,6 +306,7 @@ def shutdown(timeout: float | timedelta = SHUTDOWN_SECONDS) -> None:
 class Logger:
     """Emits log events by OpenTelemetry, inside a run with the run's ids."""
 
+    @checks.known_keywords
     def event(self, name: str, fields: Mapping[str, Any] | None = None) -> None:
         """Emits one event.
 

@@ -211,6 +211,12 @@ UNKNOWN: dict[str, tuple[Callable[..., object], str, str]] = {
     "update": (with_run(lambda run: lambda wrong: run.budget.update(**wrong)), "max_step", "max_steps"),
     "final_call": (with_run(lambda run: lambda wrong: run.final_call("m", **wrong)), "provide", "provider"),
     "configure": (configure, "header", "headers"),
+    "flush": (flush, "timeouts", "timeout"),
+    "shutdown": (shutdown, "timeouts", "timeout"),
+    "event": (lambda **wrong: Logger().event("name", **wrong), "field", "fields"),
+    "tool_calls": (tool_calls, "want", "wanted"),
+    "prompt_id": (prompt_id, "txt", "text"),
+    "stop": (with_run(lambda run: lambda wrong: run.stop("handoff", **wrong)), "details", "detail"),
 }
 
 
@@ -223,7 +229,7 @@ def with_call(wrong: dict[str, Any]) -> None:
 def test_an_unknown_keyword_is_refused_with_the_nearest_right_one(owner: str, row: tuple[Any, str, str]) -> None:
     call, wrong, right = row
     with pytest.raises(InvalidSetting) as caught:
-        call({wrong: "s3cret"}) if owner in {"update", "final_call"} else call(**{wrong: "s3cret"})
+        call({wrong: "s3cret"}) if owner in {"update", "final_call", "stop"} else call(**{wrong: "s3cret"})
     assert caught.value.field == f"{owner}.{wrong}"
     assert f"did you mean {right}?" in caught.value.allowed
     assert "s3cret" not in everything_said(caught.value)

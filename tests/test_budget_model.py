@@ -112,21 +112,28 @@ class Level:
         if self.stop is not None and not last_words:
             return self.stop
         budget = self.budget
-        if budget.max_seconds is not None and now >= self.started + int(budget.max_seconds * SECOND * budget.warn_at):
-            self.note("warning", StopCode.MAX_SECONDS)
+        self.look_at_time(now)
         found = list(self.obstacles(spend, now, tool, repeat))
-        if not self.observe:
-            return found[0] if found else None
+        if found and not self.observe:
+            return found[0]
         for answer in found:
-            self.note("exceeded", answer[1])
+            self.note("exceeded", answer[1], tool if answer[1] is StopCode.MAX_CALLS_PER_TOOL else None)
+        cap = budget.max_calls_per_tool.get(tool or "")
+        if cap and self.by_tool.get(tool or "", 0) + 1 >= math.ceil(round(cap * budget.warn_at, 6)):
+            self.note("warning", StopCode.MAX_CALLS_PER_TOOL, tool)
         return None
 
     # notes
 
-    def note(self, kind: str, code: StopCode) -> None:
-        if (kind, code) not in self.said:
-            self.said.add((kind, code))
-            self.notes.append((kind, self.name, code))
+    def note(self, kind: str, code: StopCode, tool: str | None = None) -> None:
+        if (kind, code, tool) not in self.said:
+            self.said.add((kind, code, tool))
+            self.notes.append((kind, self.name, code, tool or ""))
+
+    def look_at_time(self, now: int) -> None:
+        budget = self.budget
+        if budget.max_seconds is not None and now >= self.started + int(budget.max_seconds * SECOND * budget.warn_at):
+            self.note("warning", StopCode.MAX_SECONDS)
 
     def look_at_limits(self) -> None:
         for i, code in enumerate(CODES):
@@ -149,7 +156,10 @@ class Level:
             anew.add(StopCode.MAX_SECONDS)
         if before.warn_at != budget.warn_at:
             anew |= {*CODES, StopCode.MAX_SECONDS}
-        self.said = {said for said in self.said if said[1] not in anew}
+        caps = {tool for tool, cap in budget.max_calls_per_tool.items() if cap != before.max_calls_per_tool.get(tool)}
+        if before.warn_at != budget.warn_at:
+            caps |= {*budget.max_calls_per_tool}
+        self.said = {said for said in self.said if said[1] not in anew and said[2] not in caps}
         self.look_at_limits()
 
     def open_final(self) -> None:
@@ -396,6 +406,9 @@ class Accounts(RuleBasedStateMachine):
 
     def end_one(self, level: Level) -> None:
         account = self.accounts[level.name]
+        for each in level.lineage():
+            each.look_at_time(self.now)
+        account.look_at_time(self.now)
         limit = level.budget.max_seconds
         if limit is not None and self.now >= level.started + limit * SECOND:
             level.note("exceeded", StopCode.MAX_SECONDS)
@@ -420,6 +433,7 @@ class Accounts(RuleBasedStateMachine):
         level, account = self.pick(number)
         if level.budget.max_seconds is not None:
             used = (self.now - level.started) / SECOND
+            level.look_at_time(self.now)
             level.halt((level.name, StopCode.MAX_SECONDS, level.budget.max_seconds, used, False, False))
             assert answer_of(account.time_is_up(self.now)) == level.stop
 
@@ -603,7 +617,8 @@ class Accounts(RuleBasedStateMachine):
         if self.accounts:
             noted = self.accounts["run0"].tree.notes
             expected = [note for level in self.levels for note in level.notes]
-            assert sorted((note.kind, note.account.run_id, note.code) for note in noted) == sorted(expected)
+            found = [(note.kind, note.account.run_id, note.code, note.tool or "") for note in noted]
+            assert sorted(found) == sorted(expected)
             noted.clear()
             for level in self.levels:
                 level.notes.clear()

@@ -110,7 +110,8 @@ class Repeat(NamedTuple):
 class Note(NamedTuple):
     """Something to report once.
 
-    `kind` is "warning", "exceeded" for a limit that was passed, or "forked" for a budget that is now a copy.
+    `kind` is "warning", "exceeded" for a limit that was passed, or "forked" for a budget that is now a copy; `tool`
+    names the tool of a limit that is one tool's own.
     """
 
     kind: str
@@ -118,6 +119,7 @@ class Note(NamedTuple):
     code: StopCode | None
     limit: Any
     used: Any
+    tool: str | None = None
 
 
 class Actual(NamedTuple):
@@ -209,6 +211,7 @@ class Account:
         "full",
         "levels",
         "look_from",
+        "near",
         "observe",
         "own_said",
         "room",
@@ -234,7 +237,8 @@ class Account:
         self.said = self.own_said = 0
         self.by_tool: defaultdict[str, int] = defaultdict(int)
         self.seen: OrderedDict[str, int] = OrderedDict()
-        self.exceeded: set[StopCode] = set()
+        self.exceeded: set[tuple[StopCode, str | None]] = set()
+        self.near: set[str] = set()
         self.stop: Refusal | None = None
         self.closed = self.final_taken = False
         self.room, self.alarms = [UNLIMITED] * 4, [NEVER] * 4
@@ -274,16 +278,19 @@ class Account:
                 self._put_limit(i, limit)
         if before.max_seconds != budget.max_seconds or before.warn_at != budget.warn_at:
             self._put_deadline()
+        for tool, cap in budget.max_calls_per_tool.items():
+            if cap != before.max_calls_per_tool.get(tool) or before.warn_at != budget.warn_at:
+                self.near.discard(tool)
+                self.exceeded.discard((StopCode.MAX_CALLS_PER_TOOL, tool))
         self._look()
         self.tree.repeats = self.tree.repeats or budget.max_repeats is not None
 
     def _put_limit(self, i: int, limit: int) -> None:
-        share = math.ceil(round(limit * self.budget.warn_at, 6))
         more = limit - self.full[i]
         self.room[i] += more
         self.full[i] = limit
-        self.alarms[i] = NEVER if limit == UNLIMITED else max(1, share)
-        self.exceeded.discard(CODES[i])
+        self.alarms[i] = NEVER if limit == UNLIMITED else _warned_at(limit, self.budget.warn_at)
+        self.exceeded.discard((CODES[i], None))
 
     def _put_deadline(self) -> None:
         limit = self.budget.max_seconds
@@ -292,7 +299,7 @@ class Account:
             nanoseconds = int(checks.seconds("Budget.max_seconds", limit) * NANO)
             self.deadline = self.started + nanoseconds
             self.warn_at_time = self.started + int(nanoseconds * self.budget.warn_at)
-        self.exceeded.discard(StopCode.MAX_SECONDS)
+        self.exceeded.discard((StopCode.MAX_SECONDS, None))
 
     def _look(self) -> None:
         """Sets the time from which a gate looks closely: the next warning, the deadline; at once for caps of tools."""
@@ -490,9 +497,14 @@ class Account:
             self._warn_of_time(now)
         obstacles = self._in_the_way(spend, now, tool, repeat)
         if not self.observe:
-            return next(obstacles, None)
+            refusal = next(obstacles, None)
+            if refusal is not None:
+                return refusal
         for refusal in obstacles:
-            self._note_exceeded(refusal.code, refusal.limit, refusal.used)
+            own = tool if refusal.code is StopCode.MAX_CALLS_PER_TOOL else None
+            self._note_exceeded(refusal.code, refusal.limit, refusal.used, own)
+        if tool is not None and tool in self.budget.max_calls_per_tool:
+            self._warn_of_tool(tool)
         return None
 
     def _in_the_way(self, spend: Spend, now: int, tool: str | None, repeat: Repeat | None) -> Iterator[Refusal]:
@@ -511,6 +523,12 @@ class Account:
             # what a call does not use is in its way only once it is exceeded, not while others hold it
             if self.room[i] < 0 and (amount or self.used[i] > self.full[i]):
                 yield self._spent(i, amount)
+
+    def _warn_of_tool(self, tool: str) -> None:
+        cap, calls = self.budget.max_calls_per_tool[tool], self.by_tool[tool]
+        if tool not in self.near and cap and calls >= _warned_at(cap, self.budget.warn_at):
+            self.near.add(tool)
+            self.tree.notes.append(Note("warning", self, StopCode.MAX_CALLS_PER_TOOL, cap, calls, tool))
 
     def _too_late(self, now: int) -> Refusal:
         limit = self.budget.max_seconds
@@ -660,8 +678,22 @@ class Account:
     def time_is_up(self, now: int) -> Refusal:
         """Marks the run as stopped by its deadline and gives the stop that holds."""
         late = self._too_late(now)
+        if now >= self.warn_at_time:
+            self._warn_of_time(now)
         self._mark(late)
         return self.stop or late
+
+    def look_at_time(self, now: int) -> None:
+        """Notes the deadlines, of this run and those above, that are near after a call that may have been long."""
+        for account in self.levels:
+            if now >= account.warn_at_time:
+                account.time_is_near(now)
+
+    @_alone
+    def time_is_near(self, now: int) -> None:
+        """Notes once that the deadline is near."""
+        if now >= self.warn_at_time:
+            self._warn_of_time(now)
 
     @_alone
     def came_late(self, now: int) -> None:
@@ -712,10 +744,10 @@ class Account:
             self.stop = refusal
             self.look_from = ALWAYS
 
-    def _note_exceeded(self, code: StopCode, limit: Any, used: Any) -> None:
-        if code not in self.exceeded:
-            self.exceeded.add(code)
-            self.tree.notes.append(Note("exceeded", self, code, limit, used))
+    def _note_exceeded(self, code: StopCode, limit: Any, used: Any, tool: str | None = None) -> None:
+        if (code, tool) not in self.exceeded:
+            self.exceeded.add((code, tool))
+            self.tree.notes.append(Note("exceeded", self, code, limit, used, tool))
 
     def _alarm(self) -> None:
         """Notes each limit that is nearly used up, and each that is passed; then stays quiet about it."""
@@ -800,15 +832,25 @@ class Account:
 
     @_alone
     def limit_uses(self, now: int) -> dict[str, LimitUse]:
-        """Gives every limit that is set with its use, by dimension: calls, tokens, seconds, USD as `Decimal`."""
+        """Gives every limit that is set with its use, by dimension: calls, tokens, seconds, USD as `Decimal`.
+
+        The use of money is None where the price of a call is not known.
+        """
         found = {
             name: LimitUse(_shown(i, self.full[i]), _shown(i, self.used[i]))
             for i, name in enumerate(DIMENSIONS)
             if self.full[i] != UNLIMITED
         }
+        if "usd" in found and self.used[UNPRICED]:
+            found["usd"] = found["usd"]._replace(used=None)
         if self.budget.max_seconds is not None:
             found["seconds"] = LimitUse(self.budget.max_seconds, round((now - self.started) / NANO, 3))
         return found
+
+
+def _warned_at(limit: int, share: float) -> int:
+    """Gives the use from which a limit is near."""
+    return max(1, math.ceil(round(limit * share, 6)))
 
 
 def _add(sums: list[int], spend: Spend, times: int = 1) -> None:

@@ -25,6 +25,7 @@ _MARKS = ("start", "end")
 _PLACEHOLDER = re.compile(r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]*)[ \t]*\}\}")
 
 
+@checks.known_keywords
 def prompt_id(text: str) -> str:
     """Gives the short hash of a prompt's text.
 

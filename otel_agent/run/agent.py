@@ -146,8 +146,9 @@ class AgentVerb(Verb[Run]):
         return found
 
     def _more(self, run: Run) -> dict[str, Any]:
+        asked = self.asked.attributes
         found: dict[str, Any] = {
-            **(self.asked.attributes or {}),
+            **({**asked, **self._at_start(run)} if asked else {}),
             semconv.RUN_ID: run.id,
             semconv.BUDGET_MODE: run.mode,
             semconv.BUDGET_UNIT_OF_STEP: semconv.STEP_UNIT,

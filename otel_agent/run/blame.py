@@ -34,16 +34,19 @@ def code_for(kind: str, exc: BaseException) -> StopCode:
 def blame(exc: BaseException, root_id: str, code: StopCode) -> bool:
     """Marks an exception with the block it left, unless a block inside did so before.
 
+    A run that it left has no say: the block around that run may be the first of the one above.
+
     Returns:
         True for the first mark in this tree of runs.
     """
-    if blamed(exc, root_id) is not None:
+    before = blamed(exc, root_id)
+    if before not in (None, StopCode.ERROR):
         return False
     try:
         object.__setattr__(exc, _MARK, (root_id, str(code)))  # a frozen dataclass refuses its own setattr
     except Exception:  # an exception may refuse attributes: it is then recorded on every span it leaves
         return True
-    return True
+    return before is None
 
 
 def blamed(exc: BaseException, root_id: str) -> StopCode | None:

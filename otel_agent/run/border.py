@@ -29,17 +29,20 @@ __all__ = ["end_open_runs", "end_run"]
 
 
 class _End(NamedTuple):
-    """What the end of a run means: the stop reason, its detail, the error type, and what is to be raised."""
+    """What the end of a run means: the stop reason, its detail, the error type, what is to be raised, and why."""
 
     code: StopCode
     detail: str | None
     error: str | None
     exc: BaseException | None
+    cause: BaseException | None
 
 
 def end_run(run: Run, exc: BaseException | None, output: Any) -> BaseException | None:
     """Ends a run once, whoever comes first: its own block, or the end of the process."""
     now = ctx.monotonic()
+    if not run.account.closed:
+        run.account.time_is_near(now)
     end = _meaning(run, exc, now)
     if exc is None and run.account.stop is None:
         run.account.came_late(now)
@@ -108,19 +111,36 @@ def _meaning(run: Run, exc: BaseException | None, now: int) -> _End:
     if run.timer is not None and run.timer.expired():
         run.account.time_is_up(now)
     exc = _at_the_border(run, exc)
+    cause = _cause(run, exc)
     stop = run.account.stop
     if stop is not None:
         code, detail = stop.code, stop.detail
     else:
-        code, detail = _code_of(run, exc)
+        code, detail = _code_of(run, cause)
     quiet = GROUPS[code] == "done" or code is StopCode.CANCELLED
-    error = None if exc is None or is_cancellation(exc) or (quiet and is_decision(exc)) else error_of(exc)
+    error = None
+    if exc is not None and cause is not None and not is_cancellation(cause):
+        error = error_of(exc) if not is_decision(cause) else None if quiet else error_of(cause)
     if error is None and not quiet:
         error = str(code)
-    return _End(code, detail, error, exc)
+    return _End(code, detail, error, exc, cause)
+
+
+def _cause(run: Run, exc: BaseException | None) -> BaseException | None:
+    """Gives what a group of exceptions was raised for: its first stop, else what was first in it; else the exception.
+
+    A group that left a call of this run as a whole, and one of nothing but cancellations, stands for itself.
+    """
+    if not _is_group(exc) or blamed(exc, run.root_id) is not None:
+        return exc
+    leaves = [leaf.stop if isinstance(leaf, StopIgnored) else leaf for leaf in _leaves(exc)]
+    failed = [leaf for leaf in leaves if not is_cancellation(leaf)]
+    return min(failed, key=lambda leaf: not isinstance(leaf, AgentStop), default=exc)
 
 
 def _code_of(run: Run, exc: BaseException | None) -> tuple[StopCode, str | None]:
+    if isinstance(exc, AgentStop) and exc.run_id is None:  # the application's own
+        return exc.reason, exc.detail
     if isinstance(exc, AgentStop) and exc.run_id != run.id:
         above = any(level.run_id == exc.run_id for level in run.account.levels)
         return exc.reason, exc.detail or ("parent" if above else "child")
@@ -180,7 +200,7 @@ def _project(run: Run, record: RunRecord, end: _End, exc: BaseException | None) 
 
 
 def _fail(span: Span, root_id: str, end: _End, exc: BaseException | None) -> None:
-    failed = exc is not None and not any(is_decision(each) or is_cancellation(each) for each in (exc, end.exc or exc))
+    failed = exc is not None and not any(is_decision(each) or is_cancellation(each) for each in (exc, end.cause or exc))
     if failed and exc is not None and blame(exc, root_id, StopCode.ERROR):
         record(span, exc)
     if end.error is not None:
@@ -200,23 +220,23 @@ def _totals(record: RunRecord) -> dict[str, Any]:
     if own.cost_usd is not None:
         found[semconv.COST_USD] = float(own.cost_usd)
     for name, used in _used(record.limits, usage).items():
-        found[semconv.BUDGET[name].used] = plain(used)
+        if used is not None:
+            found[semconv.BUDGET[name].used] = plain(used)
     for name, use in record.limits.items():
         found[semconv.BUDGET[name].limit] = plain(use.limit)
     return found
 
 
 def _used(limits: Mapping[str, LimitUse], usage: Usage) -> dict[str, Any]:
-    """Gives the use of every dimension, also of those without a limit."""
-    found = {
+    """Gives the use of every dimension, also of those without a limit; None is not known."""
+    found: dict[str, Any] = {
         "steps": usage.steps,
         "tool_calls": usage.tool_calls,
         "tokens": usage.total_tokens,
         "seconds": round(usage.seconds, 6),
         "usd": usage.cost_usd,
     }
-    found.update({name: use.used for name, use in limits.items() if name != "seconds"})
-    return {name: used for name, used in found.items() if used is not None}
+    return found | {name: use.used for name, use in limits.items() if name != "seconds"}
 
 
 def _run_ended(listener: Listener) -> Any:

@@ -125,7 +125,11 @@ class LLMCall(Call):
         if self.closed:
             warn_once("late record", "an LLM call was recorded after its block had ended: it stays at its estimate")
             return
-        self.recorded = _whole(replace(_NOTHING_READ if response is None else _read(response), **known))
+        reading = _NOTHING_READ if response is None else _read(response)
+        if reading == _NOTHING_READ and response is not None:
+            unread = "record() was given a %s, which is no response that it can read: nothing of it counts"
+            warn_once(f"unread:{type(response)}", unread, type(response).__name__)
+        self.recorded = _whole(replace(reading, **known))
         self.recorded_cost = cost
 
     def cancel(self) -> None:
@@ -250,17 +254,25 @@ class LLMVerb(CallVerb[LLMCall]):
     def _input_estimate(self) -> int:
         if self.estimated is not None:
             return self.estimated
-        return estimate_tokens(self.messages, self.tools) or 0
+        found = estimate_tokens(self.messages, self.tools)
+        if found is None and self.messages is not None:
+            warn_once(
+                f"inestimable:{self.model}",
+                "the messages of a call of %s can be read once only, so its input is held at 0 tokens; "
+                "pass a list, or estimated_input_tokens",
+                self.model,
+            )
+        return found or 0
 
     def _refuse(self, run: Run, refusal: Refusal, context: Context) -> None:
-        attributes = {**self.at_start, **run.call_attributes, **self.more}
+        attributes = {**self.more, **self.at_start, **run.call_attributes}
         refused_span(run, self.span_name, SpanKind.CLIENT, context, attributes, refusal)
         tell_refused(run, "llm", self.model, refusal)
         raise run.refused(refusal)
 
     def attributes(self, call: LLMCall) -> dict[str, Any]:
         run = call.run
-        found = {**self.at_start, **self.more}
+        found = {**self.more, **self.at_start}
         if self.max_output is not None:
             found[semconv.REQUEST_MAX_TOKENS] = self.max_output
         if run is None:
@@ -303,11 +315,13 @@ class LLMVerb(CallVerb[LLMCall]):
 
     def _close(self, call: LLMCall, exc: BaseException | None, result: Any) -> None:
         run, span = call.run, call.span
-        seconds = (ctx.monotonic() - call.started) / NANO
+        now = ctx.monotonic()
+        seconds = (now - call.started) / NANO
         reading = self._read(call, result)
         bill = self._bill(call, reading)
         if run is not None:
             run.in_flight.pop(call, None)
+            run.account.look_at_time(now)
             self._settle(call, run, reading, bill, exc)
         if call.pipeline.tracer is not None and span.is_recording():
             spans.write(span, self._after(call, run, reading, bill))
@@ -380,7 +394,7 @@ class LLMVerb(CallVerb[LLMCall]):
         found: dict[str, Any] = {semconv.COST_SOURCE: bill.source}
         if call.cancelled:
             return {}
-        found[semconv.INPUT_TOKENS], found[semconv.OUTPUT_TOKENS] = bill.input_tokens, bill.output_tokens
+        found.update(self._tokens(reading, bill))
         found.update(said(reading))
         if bill.estimated:
             found[semconv.USAGE_ESTIMATED] = True
@@ -394,7 +408,16 @@ class LLMVerb(CallVerb[LLMCall]):
         if run is not None:
             for name, use in run.limit_uses().items():
                 if name in _DRAWN_ON:
-                    found[semconv.BUDGET[name].limit], found[semconv.BUDGET[name].used] = map(plain, use)
+                    found[semconv.BUDGET[name].limit] = plain(use.limit)
+                    if use.used is not None:
+                        found[semconv.BUDGET[name].used] = plain(use.used)
+        return found
+
+    def _tokens(self, reading: Reading, bill: Bill) -> dict[str, int]:
+        """Gives the tokens of a call; an input of which nobody said anything is not known, and not 0."""
+        found = {semconv.INPUT_TOKENS: bill.input_tokens, semconv.OUTPUT_TOKENS: bill.output_tokens}
+        if not bill.input_tokens and reading.input_tokens is None and self.estimated is None:
+            del found[semconv.INPUT_TOKENS]
         return found
 
     def _measure(
@@ -406,7 +429,7 @@ class LLMVerb(CallVerb[LLMCall]):
         labels = dict(self.at_start)
         if reading.model is not None:
             labels[semconv.RESPONSE_MODEL] = reading.model
-        tokens = {semconv.INPUT_TOKENS: bill.input_tokens, semconv.OUTPUT_TOKENS: bill.output_tokens}
+        tokens = self._tokens(reading, bill)
         tokens.update({key: value for key, value in said(reading).items() if key in semconv.USAGE_COUNTS})
         instruments.inference_ended(labels, seconds, error, tokens)
         if run is not None and bill.micro_usd is not None:

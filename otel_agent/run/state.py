@@ -258,6 +258,7 @@ class Run(RunFrame):
             seconds=None if seconds == NO_LIMIT else max(0.0, seconds / NANO),
         )
 
+    @checks.known_keywords
     def stop(self, code: StopCode | str, detail: str | None = None) -> None:
         """Marks the run as stopped; its next LLM or tool call raises.
 
@@ -372,6 +373,8 @@ class Run(RunFrame):
         code = str(note.code)
         name = semconv.BUDGET_WARNING if note.kind == "warning" else semconv.BUDGET_EXCEEDED
         fields = {semconv.LIMIT: plain(note.limit), semconv.LIMIT_USED: plain(note.used), semconv.EVENT_CODE: code}
+        if note.tool is not None:
+            fields[semconv.TOOL_NAME] = note.tool
         if self.mode == "observe":
             fields[semconv.BUDGET_MODE] = self.mode
         if self.span is not None and self.span.is_recording():

@@ -238,7 +238,7 @@ class ToolVerb(CallVerb[ToolCall]):
     def attributes(self, call: ToolCall) -> dict[str, Any]:
         run = call.run
         if run is None:
-            return {**self.at_start, **self.more}
+            return {**self.more, **self.at_start}
         account = run.account
         run_id, budget, known = self._latest
         if run_id is not run.id or budget is not account.budget:
@@ -257,7 +257,7 @@ class ToolVerb(CallVerb[ToolCall]):
     def _known(self, run: Run) -> tuple[Budget, dict[str, Any]]:
         """Gives the limits, and the attributes that are the same for every call under them, built once."""
         budget = run.account.budget
-        known = {**self.at_start, **self.more, **run.tool_attributes}
+        known = {**self.more, **self.at_start, **run.tool_attributes}
         if budget.max_tool_calls is not None:
             known[_LIMIT] = budget.max_tool_calls
         if self.tool in budget.max_calls_per_tool:
@@ -328,7 +328,7 @@ def tool_digest(name: str | None, arguments: object) -> str:
 def refuse_tool(run: Run, verb: ToolVerb, refusal: Refusal, context: Context) -> BaseException:
     """Reports a refused tool call, with a span of its own, and gives what is to be raised."""
     name = str(verb.name)
-    attributes = {**verb.at_start, **verb.more, **run.tool_attributes}
+    attributes = {**verb.more, **verb.at_start, **run.tool_attributes}
     attributes.pop(semconv.COST_USD, None)  # it was not made
     refused_span(run, verb.span_name, SpanKind.INTERNAL, context, attributes, refusal)
     tell_refused(run, "tool", name, refusal)

@@ -278,6 +278,7 @@ def tool_call(
     )
 
 
+@checks.known_keywords
 def tool_calls(wanted: Iterable[tuple[str, Any]]) -> _Block[list[Slot]]:
     """Asks for a parallel batch of tool calls at once: in order while they fit, the rest are denied.
 

@@ -196,6 +196,31 @@ def test_a_server_address_is_split_also_by_ipv6(kept: Capture, given: str, addre
     assert (found["server.address"], found.get("server.port")) == (address, port)
 
 
+def test_what_a_span_says_of_itself_cannot_be_said_otherwise(kept: Capture) -> None:
+    wrong = {
+        "gen_ai.agent.name": "other",
+        "gen_ai.request.model": "other",
+        "gen_ai.tool.name": "other",
+        "gen_ai.operation.name": "other",
+        "otel_agent.run.id": "other",
+        "mine": 1,
+    }
+    with agent_run("agent", attributes=wrong) as run:
+        with llm_call("some-model", attributes=wrong):
+            pass
+        with tool_call("search", attributes=wrong):
+            pass
+    said = {span.name: span.attributes for span in kept.spans}
+    assert (
+        said["invoke_agent agent"]["gen_ai.agent.name"] == said["execute_tool search"]["gen_ai.agent.name"] == "agent"
+    )
+    assert said["chat some-model"]["gen_ai.request.model"] == "some-model"
+    assert said["execute_tool search"]["gen_ai.tool.name"] == "search"
+    operations = [each["gen_ai.operation.name"] for each in said.values()]
+    assert operations == ["chat", "execute_tool", "invoke_agent"]
+    assert all((each["otel_agent.run.id"], each["mine"]) == (run.id, 1) for each in said.values())
+
+
 def test_the_most_output_is_on_the_span_only_where_it_was_asked_for(kept: Capture) -> None:
     with agent_run("bot", budget=Budget(max_tokens=50_000)), llm_call("gpt-5-mini") as call:
         call.record(input_tokens=1, output_tokens=1)

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,6 +20,7 @@ from otel_agent import (
     agent_run,
     current_run,
     propagate,
+    tool_call,
 )
 from otel_agent.testing import Capture
 from tests.support.calls import ask, use
@@ -292,6 +293,59 @@ async def test_task_groups_of_another_runs_stop_go_on_as_they_are() -> None:
 
     with pytest.raises(ExceptionGroup):
         await outer.run()
+
+
+async def stopped_below() -> None:
+    async with agent_run("child", budget=Budget(max_steps=0)):
+        ask()
+
+
+async def breaking_tool() -> None:
+    async with tool_call("search"):
+        raise KeyError("mine")
+
+
+GROUPED: list[tuple[list[Callable[[], Awaitable[None]]], str, str | None, str | None]] = [
+    ([stopped_below], "max_steps", "child", "max_steps"),
+    ([breaking_tool], "tool_error", None, "ExceptionGroup"),
+    ([breaking_tool, stopped_below], "max_steps", "child", "max_steps"),
+    ([failing], "error", None, "ExceptionGroup"),
+]
+
+
+@pytest.mark.parametrize(("tasks", "code", "detail", "error"), GROUPED)
+async def test_task_groups_end_a_run_for_what_failed_in_them(
+    tasks: list[Callable[[], Awaitable[None]]], code: str, detail: str | None, error: str | None, kept: Capture
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with agent_run("agent") as run:
+            raise ExceptionGroup("group", [await raised_by(task) for task in tasks])
+    assert (run.result.stop_reason, run.result.stop_detail) == (code, detail)
+    assert kept.records.runs[-1].error_type == error
+    assert len(caught.value.exceptions) == len(tasks)
+
+
+async def raised_by(task: Callable[[], Awaitable[None]]) -> Exception:
+    try:
+        await task()
+    except Exception as error:
+        return error
+    raise AssertionError("it raised nothing")
+
+
+async def test_task_groups_that_leave_a_tool_are_the_tools_error() -> None:
+    with pytest.raises(ExceptionGroup):
+        async with agent_run() as run, tool_call("search"), asyncio.TaskGroup() as group:
+            group.create_task(failing())
+    assert run.result.stop_reason == "tool_error"
+
+
+async def test_task_groups_stopped_by_a_run_above_say_parent() -> None:
+    async with agent_run("outer", budget=Budget(max_steps=0)):
+        with pytest.raises(ExceptionGroup):
+            async with agent_run("inner") as inner, asyncio.TaskGroup() as group:
+                group.create_task(asking())
+    assert (inner.result.stop_reason, inner.result.stop_detail) == ("max_steps", "parent")
 
 
 # fork

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 
 from otel_agent import (
+    AgentStop,
     Budget,
     BudgetExceeded,
     RunClosed,
@@ -19,7 +21,7 @@ from otel_agent import (
     propagate,
     tool_call,
 )
-from otel_agent.testing import Capture
+from otel_agent.testing import Capture, capture
 from tests.support.calls import ask
 
 # after the end
@@ -200,3 +202,34 @@ def test_which_stop_reason_is_the_stop_where_there_was_one() -> None:
             ask()
         raise ValueError
     assert run.result.stop_reason == "max_steps"
+
+
+def failing_below() -> None:
+    with agent_run("child"):
+        raise KeyError("mine")
+
+
+@pytest.mark.parametrize("sampler", [None, ALWAYS_ON, ALWAYS_OFF], ids=["no SDK", "sampled", "not sampled"])
+def test_which_stop_reason_is_the_same_in_every_set_up(sampler: Sampler | None) -> None:
+    with contextlib.nullcontext() if sampler is None else capture(sampler=sampler):
+        with contextlib.suppress(KeyError), agent_run("outer") as outer, tool_call("delegate"):
+            failing_below()
+        with contextlib.suppress(KeyError), agent_run("beside") as beside:
+            failing_below()
+    assert (outer.result.stop_reason, beside.result.stop_reason) == ("tool_error", "error")
+
+
+def test_which_stop_reason_of_a_stop_that_the_application_raises_itself() -> None:
+    with contextlib.suppress(AgentStop), agent_run("agent") as run:
+        raise AgentStop(reason="needs_human", detail="a refund above 500")
+    assert (run.result.stop_reason, run.result.stop_detail) == ("needs_human", "a refund above 500")
+    with contextlib.suppress(AgentStop), agent_run("agent") as run:
+        raise AgentStop(reason="needs_human")
+    assert run.result.stop_detail is None
+
+
+def test_which_stop_reason_takes_no_second_record_of_an_exception(kept: Capture) -> None:
+    with contextlib.suppress(KeyError), agent_run("outer"), tool_call("delegate"):
+        failing_below()
+    recorded = [span.name for span in kept.spans for event in span.events if event.name == "exception"]
+    assert recorded == ["invoke_agent child"]

@@ -237,6 +237,33 @@ def test_no_record_is_no_surprise_where_the_call_failed(caplog: pytest.LogCaptur
     assert "without a record" not in caplog.text
 
 
+@pytest.mark.usefixtures("warnings_anew")
+def test_no_record_is_what_cannot_be_read_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    unread: list[Any] = [iter("abc"), '{"usage": {"input_tokens": 3}}', 5, 6]
+    with agent_run() as run:
+        for response in unread:
+            with llm_call("some-model", max_output_tokens=10) as call:
+                call.record(response)
+    assert run.result.usage.estimated
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.split(",")[0] for text in told] == [
+        f"record() was given a {name}" for name in ("str_ascii_iterator", "str", "int")
+    ]
+
+
+@pytest.mark.usefixtures("warnings_anew")
+def test_what_an_llm_call_reserves_for_messages_that_are_read_once_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    messages = iter([{"role": "user", "content": "a" * 4000}])
+    with agent_run(budget=Budget(max_tokens=1000)):
+        for _ in range(2):
+            with llm_call("some-model", messages=messages, max_output_tokens=10) as call:
+                call.record(input_tokens=1, output_tokens=1)
+    assert next(messages)["role"] == "user"
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "can be read once only" in told
+    assert "estimated_input_tokens" in told
+
+
 # streaming
 
 

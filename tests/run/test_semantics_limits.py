@@ -18,6 +18,7 @@ from otel_agent import (
     ToolDenied,
     agent_run,
     current_run,
+    llm_call,
     tool_calls,
 )
 from otel_agent.testing import Capture, FakeClock
@@ -107,7 +108,59 @@ def test_warnings_of_an_ancestor_are_on_the_ancestor(kept: Capture) -> None:
     assert [event["gen_ai.agent.name"] for event in events(kept, WARNING)] == ["outer"]
 
 
+def test_warnings_of_time_need_no_other_call(kept: Capture, clock: FakeClock) -> None:
+    with agent_run("outer", budget=Budget(max_seconds=10)), agent_run("inner"):
+        with llm_call("some-model") as call:
+            clock.advance(9)
+            call.record(input_tokens=1, output_tokens=1)
+        assert codes(kept, WARNING) == ["max_seconds"]
+    assert [event.name for event in kept.span("invoke_agent outer").events] == [WARNING]
+
+
+def test_warnings_of_time_come_at_the_end_at_the_latest(kept: Capture, clock: FakeClock) -> None:
+    with agent_run("agent", budget=Budget(max_seconds=10)):
+        clock.advance(8)
+    assert codes(kept, WARNING) == ["max_seconds"]
+    with agent_run("agent", budget=Budget(max_seconds=10)):
+        clock.advance(7)
+    assert codes(kept, WARNING) == ["max_seconds"]
+
+
+async def test_warnings_come_before_an_interrupt(kept: Capture) -> None:
+    with pytest.raises(BudgetExceeded):
+        async with agent_run("agent", budget=Budget(max_seconds=0.05)):
+            await asyncio.sleep(20)
+    assert [event.name for event in kept.span("invoke_agent agent").events] == [WARNING, EXCEEDED]
+
+
+def test_warnings_of_a_cap_name_the_tool(kept: Capture) -> None:
+    with agent_run("agent", budget=Budget(max_calls_per_tool={"search": 5, "ticket": 1})) as run:
+        for _ in range(3):
+            use("search")
+        assert events(kept, WARNING) == []
+        for _ in range(2):
+            use("search")
+        use("ticket")
+        run.budget.update(max_calls_per_tool={"search": 6, "ticket": 1})
+        use("search")
+    found = [
+        (event["gen_ai.tool.name"], event["otel_agent.limit"], event["otel_agent.limit.used"])
+        for event in events(kept, WARNING)
+    ]
+    assert found == [("search", 5, 4), ("ticket", 1, 1), ("search", 6, 6)]
+    assert set(codes(kept, WARNING)) == {"max_calls_per_tool"}
+
+
 # observe mode
+
+
+def test_observe_mode_tells_of_each_tools_cap(kept: Capture) -> None:
+    with agent_run("agent", budget=Budget(max_calls_per_tool={"search": 1, "ticket": 0}), mode="observe"):
+        for _ in range(3):
+            use("search")
+            use("ticket")
+    told = [(event["gen_ai.tool.name"], event["otel_agent.limit"]) for event in events(kept, EXCEEDED)]
+    assert told == [("ticket", 0), ("search", 1)]
 
 
 def test_observe_mode_counts_everything_and_raises_nothing(kept: Capture, clock: FakeClock) -> None:

@@ -255,6 +255,26 @@ def test_unknown_price_of_the_response_settles_at_the_requested_models(prices: S
     assert run.result.usage.cost_usd == 3
 
 
+def test_unknown_price_is_no_use_of_0(kept: Capture) -> None:
+    with agent_run("agent", budget=Budget(max_usd=1), mode="observe"):
+        ask(model="nobody-knows")
+    for name in ("invoke_agent agent", "chat nobody-knows"):
+        attributes = kept.span(name).attributes
+        assert attributes["otel_agent.budget.usd.limit"] == 1
+        assert "otel_agent.budget.usd.used" not in attributes
+
+
+def test_tokens_of_an_input_that_nobody_spoke_of_are_not_0_on_a_span(kept: Capture) -> None:
+    with agent_run("agent"), llm_call("some-model", max_output_tokens=10):
+        pass
+    attributes = kept.span("chat some-model").attributes
+    assert "gen_ai.usage.input_tokens" not in attributes
+    assert attributes["gen_ai.usage.output_tokens"] == 10
+    with agent_run("agent"), llm_call("other-model", estimated_input_tokens=0, max_output_tokens=10):
+        pass
+    assert kept.span("chat other-model").attributes["gen_ai.usage.input_tokens"] == 0
+
+
 def test_unknown_price_does_not_hide_an_earlier_stop() -> None:
     with agent_run(budget=Budget(max_usd=1)) as run:
         run.stop("handoff")
