@@ -93,13 +93,14 @@ def roll_back(release: Release, target: str | None, author: Author) -> Changed:
         author: who does it.
 
     Raises:
-        InvalidSetting: there is no way back, or the target is of another prompt, or is the canary.
+        InvalidSetting: there is no way back, or the target is of another prompt, or is a canary to which no way back
+            leads: who names it most likely wants it gone.
     """
     to = target or release.rollback
     if to is None:
         allowed = f"a version, for {release.name} has no rollback: {release.active} is active"
         raise InvalidSetting(field="rollback", value=None, allowed=allowed)
-    if release.candidate is not None and _same(to, release.candidate):
+    if _is(to, release.candidate) and not _is(to, release.rollback):
         allowed = f"the version to go back to; {to} is the canary, which `{release.active}` takes back"
         raise InvalidSetting(field="rollback", value=to, allowed=allowed)
     stays = _same(to, release.active)
@@ -177,6 +178,10 @@ def _ended(release: Release, running: Canary | None, trial: Trial, author: Autho
 def _same(one: str, other: str) -> bool:
     """Tells whether two references name one version, with or without its hash."""
     return parse_ref("version", one)[:2] == parse_ref("version", other)[:2]
+
+
+def _is(one: str, other: str | None) -> bool:
+    return other is not None and _same(one, other)
 
 
 def _changed(

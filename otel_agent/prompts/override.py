@@ -2,8 +2,8 @@
 
     {"prompts": {"support": {"active": "support:v12", "rollback": "support:v11", "canary": null, "change": {...}}}}
 
-An entry takes the place of that prompt's whole release in the configuration. Decides the form alone; reading and
-writing files is for the rooms that do.
+An entry takes the place of that prompt's whole release in the configuration; of the way back only where it has one.
+Decides the form alone; reading and writing files is for the rooms that do.
 """
 
 from __future__ import annotations
@@ -105,6 +105,18 @@ class Override:
 
     releases: Mapping[str, Release] = field(default_factory=dict[str, Release])
     changes: Mapping[str, Change] = field(default_factory=dict[str, Change])
+
+    def release(self, name: str, configured: Release | None) -> Release | None:
+        """Gives what is released of a prompt: its entry, or else what is configured.
+
+        Args:
+            name: the prompt's name.
+            configured: its release in the configuration, whose way back counts where the entry has none.
+        """
+        own = self.releases.get(name)
+        if own is None or configured is None or own.rollback is not None:
+            return own or configured
+        return dataclasses.replace(own, rollback=configured.rollback)
 
 
 def parse_override(text: str) -> Override:

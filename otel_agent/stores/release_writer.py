@@ -89,7 +89,8 @@ class ReleaseFiles:
 
         Args:
             name: the prompt's name.
-            configured: its release in the configuration, which counts where the override file has none.
+            configured: its release in the configuration, which counts where the override file has none; so does its way
+                back where the release there has none.
             how: gives the new release; called once the file is locked, with what is released then.
             who: who changes it.
             why: the reason, or None.
@@ -104,12 +105,12 @@ class ReleaseFiles:
             InvalidSetting: out of `how`, or a file cannot be read or written; nothing is changed then.
         """
         if dry_run:
-            known = self._begin(mend)[0].releases.get(name, configured)
+            known = self._begin(mend)[0].release(name, configured)
             return how(known, Author(who=who, when=now(), why=why))
         with locked(self.override, seconds=seconds):
             override, mended = self._begin(mend)
             add_changes(self.history, read_history(self.history).missing(override.changes.values()))
-            changed = how(override.releases.get(name, configured), Author(who=who, when=now(), why=why))
+            changed = how(override.release(name, configured), Author(who=who, when=now(), why=why))
             if mended:
                 shutil.copyfile(self.override, self.broken)
                 replace_text(self.override, dump_override(override))

@@ -265,7 +265,7 @@ class ReleaseSelector:
         levels: tuple[tuple[Mapping[str, Release], Source], ...] = (
             (single, "configuration"),
             (self._sources.releases, "configuration"),
-            (override.releases, "override"),
+            (_overriding(self._sources, override), "override"),
             (self._forced, "environment"),
         )
         for releases, origin in levels:
@@ -294,8 +294,14 @@ def _nothing(name: str, audience: Audience, offer: Offer | None, registry: Regis
 
 def _wanted(sources: Sources, override: Override) -> Iterator[str]:
     """Gives the versions that are released, by whomever."""
-    for release in (*sources.releases.values(), *override.releases.values()):
+    for release in (*sources.releases.values(), *_overriding(sources, override).values()):
         yield from (ref for ref, _ in roles(release))
+
+
+def _overriding(sources: Sources, override: Override) -> dict[str, Release]:
+    """Gives what the override file releases; a way back that it does not have is that of the configuration."""
+    found = {name: override.release(name, sources.releases.get(name)) for name in override.releases}
+    return {name: release for name, release in found.items() if release is not None}
 
 
 def _missed(sources: Sources, override: Override, kept: tuple[Prompt, ...]) -> list[Prompt]:

@@ -509,6 +509,44 @@ class TestRollback:
         )
         assert tree(folder) == before
 
+    def test_without_a_target_wants_a_text_where_it_goes_to(self, cli: Run, folder: Path) -> None:
+        (folder / "prompts" / "support" / "v12.md").unlink()
+        code, out, err = cli("rollback", "--json")
+        assert (code, json.loads(out)["version"], released(folder)) == (1, "v12", None)
+        assert "must be a version that has a text: support:v13, support:v14" in err
+        assert cli("rollback", "support", "--dry-run").code == 1
+        assert cli("rollback", "--force", "--why", "the application has it").code == 0
+        assert released(folder) == Release(name="support", active="support:v12", rollback="support:v12")
+        (last,) = cli("history", "--json").json["changes"]
+        assert "must be a version that has a text" in last["overridden"][0]
+
+    def test_where_nothing_changes_wants_no_text(self, cli: Run, folder: Path) -> None:
+        cli("rollback")
+        (folder / "prompts" / "support" / "v12.md").unlink()
+        code, out, _ = cli("rollback")
+        assert (code, out) == (0, "support: nothing to change, support:v12 is active and no canary runs\n")
+
+    @pytest.mark.parametrize("target", [(), ("support:v12",)], ids=["", "named"])
+    def test_goes_to_the_configured_version_also_while_that_is_the_canary(
+        self, target: tuple[str, ...], cli: Run, folder: Path
+    ) -> None:
+        assert cli("canary", "v12", "--percent", "10").code == 0
+        code, out, _ = cli("rollback", *target)
+        assert code == 0
+        assert "canary    none         (was support:v12, 10 % of the conversations)" in out
+        assert released(folder) == Release(name="support", active="support:v12", rollback="support:v12")
+
+    def test_goes_to_the_configured_version_where_a_command_has_released_without_one(
+        self, cli: Run, folder: Path
+    ) -> None:
+        (folder / "otel-agent.yaml").write_text(CONFIG.replace(', rollback: "support:v12"', ""))
+        assert cli("canary", "v14", "--percent", "10", "--force", "--why", "no way back yet").code == 0
+        assert cli("rollback").code == 1
+        (folder / "otel-agent.yaml").write_text(CONFIG)
+        assert cli("list", "--json").json["releases"][0]["rollback"] == "support:v12"
+        assert cli("rollback").code == 0
+        assert released(folder) == Release(name="support", active="support:v12", rollback="support:v12")
+
     def test_of_a_version_alone_where_there_are_several_prompts_says_so(self, cli: Run, folder: Path) -> None:
         second_prompt(folder)
         code, _, err = cli("rollback", "v12")

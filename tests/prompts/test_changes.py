@@ -94,6 +94,14 @@ class TestRollBack:
         with pytest.raises(InvalidSetting, match="support:v14 is the canary, which `support:v13` takes back"):
             roll_back(TRIED, v(14), ANNA)
 
+    @pytest.mark.parametrize("target", [None, v(12)])
+    def test_to_the_canary_where_the_way_back_leads_there(self, target: str | None) -> None:
+        tried = Release(name="support", active=v(13), rollback=v(12), canary=Canary(version="v12", percent=10))
+        new, change = roll_back(tried, target, ANNA)
+        assert new == Release(name="support", active=v(12), rollback=v(12))
+        assert change is not None
+        assert (change.before, change.after, change.percent) == (v(13), v(12), None)
+
     def test_with_no_way_back_is_an_error_that_says_what_is_active(self) -> None:
         with pytest.raises(InvalidSetting, match="support has no rollback: support:v13 is active"):
             roll_back(Release(name="support", active=v(13)), None, ANNA)

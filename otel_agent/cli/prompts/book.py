@@ -105,7 +105,7 @@ class Book:
 
     def release(self, name: str) -> Release | None:
         """Gives what is released of a prompt, or None."""
-        return self.override.releases.get(name, self.configured.get(name))
+        return self.override.release(name, self.configured.get(name))
 
     def source(self, name: str) -> str | None:
         """Gives what released it: the file's name, or `only version` where nobody needs to say."""

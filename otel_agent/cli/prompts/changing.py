@@ -88,7 +88,7 @@ def _recorded(book: Book, changed: Changed, asked: Asked) -> Changed:
     if change is None:
         return changed
     known = None if change.after is None else book.id_of(parse_ref("after", change.after))
-    return changed._replace(change=replace(change, id=known, overridden=asked.overridden))
+    return changed._replace(change=replace(change, id=known, overridden=(*asked.overridden, *change.overridden)))
 
 
 def _json(done: Done, *, dry_run: bool) -> dict[str, object]:

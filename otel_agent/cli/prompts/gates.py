@@ -26,6 +26,7 @@ __all__ = [
     "is_as_recorded",
     "is_known",
     "is_ready",
+    "needs_a_reason",
     "pass_gates",
     "read_to_release",
     "texts_are_as_recorded",
@@ -100,6 +101,16 @@ def read_to_release(config: Path | None, *, force: bool) -> Book:
     return book
 
 
+def needs_a_reason(why: str | None) -> None:
+    """Wants a reason of who forces something.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not why:
+        raise click.UsageError("--force needs --why: the reason is kept in the history")
+
+
 def pass_gates(
     book: Book,
     ref: Ref,
@@ -126,8 +137,8 @@ def pass_gates(
         UsageError: it is forced without a reason.
         Exit: a gate objects.
     """
-    if force and not why:
-        raise click.UsageError("--force needs --why: the reason is kept in the history")
+    if force:
+        needs_a_reason(why)
     objections = tuple(" ".join(clean(objection).split()) for gate in gates for objection in gate(book, ref))
     for objection in objections:
         (note if force else complain)(objection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ import click
 from otel_agent import InvalidSetting
 from otel_agent.cli.prompts.book import Book, read_what_can_be, shown
 from otel_agent.cli.prompts.changing import Asked, Done, make
-from otel_agent.cli.prompts.gates import has_a_text, is_as_recorded, pass_gates
+from otel_agent.cli.prompts.gates import has_a_text, is_as_recorded, needs_a_reason, pass_gates
 from otel_agent.cli.prompts.options import Command, force_option, reads, writes
 from otel_agent.cli.prompts.printing import note, warn
 from otel_agent.cli.prompts.targets import Target, name_of, the_name, version_of
@@ -45,21 +46,23 @@ def rollback(
     for wrong in book.problems:
         warn(str(wrong))
     name, ref = _meant(book, target, any_name=force)
-    gates = () if ref is None else (has_a_text,)
-    overridden = pass_gates(book, ref or Ref(name, ""), gates=gates, force=force, why=why, as_json=as_json)
+    asked = Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, mend=force)
+    if force:
+        needs_a_reason(why)
     if book.broken is not None:
         if not force:
             raise book.broken
         warn(f"{book.broken}; what cannot be read of it is lost, and it is kept as {shown(book.files.broken)}")
 
     def how(release: Release | None, author: Author) -> Changed:
-        if release is None and force and ref is not None:
-            return changes.activate(None, str(ref), author)
-        if release is None:
-            raise InvalidSetting(field="rollback", value=name, allowed="a prompt that something is released of")
-        return changes.roll_back(release, None if ref is None else str(ref), author)
+        """Asks for the text where it is certain which one it is: once the file is locked."""
+        changed = _back(name, ref, release, author, force=force)
+        if changed.change is None:
+            return changed
+        to = parse_ref("rollback", changed.release.active)
+        objections = pass_gates(book, to, gates=(has_a_text,), force=force, why=why, as_json=as_json)
+        return changed._replace(change=replace(changed.change, overridden=objections))
 
-    asked = Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, mend=force, overridden=overridden)
     done = make(book, name, how, asked)
     for contradiction in is_as_recorded(book, parse_ref("rollback", done.after.active)):
         note(contradiction)
@@ -67,6 +70,14 @@ def rollback(
         _tell_where_to(book, done.after)
     elif ref is None:
         _tell_of_the_canary(done)
+
+
+def _back(name: str, ref: Ref | None, release: Release | None, author: Author, *, force: bool) -> Changed:
+    if release is not None:
+        return changes.roll_back(release, None if ref is None else str(ref), author)
+    if force and ref is not None:
+        return changes.activate(None, str(ref), author)
+    raise InvalidSetting(field="rollback", value=name, allowed="a prompt that something is released of")
 
 
 def _meant(book: Book, target: str | None, *, any_name: bool) -> tuple[str, Ref | None]:
