@@ -21,6 +21,7 @@ from otel_agent.stop import InvalidSetting
 
 __all__ = [
     "CHANGES",
+    "LONGEST_WHY",
     "Change",
     "Override",
     "canary_from",
@@ -36,7 +37,7 @@ T = TypeVar("T")
 CHANGES = ("activated", "rolled_back", "rollout_changed", "reset")
 _CANARY_KEYS = ("version", "percent", "by", "salt", "tenants", "environments")
 _ENTRY_KEYS = ("active", "rollback", "canary", "change")
-_LONGEST_WHY = 2_000
+LONGEST_WHY = 2_000
 _LONGEST_OBJECTION = 10_000
 
 
@@ -84,7 +85,7 @@ class Change:
         checks.text("Change.when", self.when)
         checks.text("Change.who", self.who)
         if self.why is not None:
-            checks.text("Change.why", self.why, longest=_LONGEST_WHY)
+            checks.text("Change.why", self.why, longest=LONGEST_WHY)
         if self.id is not None:
             parse_ref("Change.id", self.id)
         if not checks.is_list(self.overridden):

@@ -96,7 +96,7 @@ class Flagged:
         unit = audience.conversation_id or audience.user_id
         try:
             said = self._flags.version(name, audience)
-            prompt = None if said is None else registry.get(_full(name, said), field=f"{PREFIX}{name}")
+            prompt = None if said is None else _named(name, said, registry)
         except FlagsAway as away:
             warn_once("flags away", "OpenFeature does not answer (%s): what was good the last time is used", away)
             return self._last(name, unit, offer, registry)
@@ -116,7 +116,7 @@ class Flagged:
 
     def _last(self, name: str, unit: str | None, offer: Offer | None, registry: Registry) -> Selected | None:
         ref = self._by_unit.get((name, unit)) or self.agreed().get(name)
-        if ref is None or ref not in registry:
+        if ref is None or ref not in registry or parse_ref(f"{PREFIX}{name}", ref).name != name:
             return None
         return _selected(registry.get(ref), offer, "last_known_good")
 
@@ -135,8 +135,13 @@ class Flagged:
         return set(self._recent.get(name, deque[str]()).copy())
 
 
-def _full(name: str, said: str) -> str:
-    return said if ":" in said else f"{name}:{said}"
+def _named(name: str, said: str, registry: Registry) -> Prompt:
+    """Gives the prompt that a flag names, which must be a version of the one that was asked for."""
+    field = f"{PREFIX}{name}"
+    ref = parse_ref(field, said if ":" in said else f"{name}:{said}")
+    if ref.name != name:
+        raise InvalidSetting(field=field, value=said, allowed=f"a version of {name}, such as {name}:v1")
+    return registry.get(ref, field=field)
 
 
 def _selected(prompt: Prompt, offer: Offer | None, source: Source) -> Selected:

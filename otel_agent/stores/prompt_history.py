@@ -49,7 +49,8 @@ def read_history(path: Path) -> History:
     """
     changes: list[Change] = []
     unreadable: list[int] = []
-    for number, line in enumerate((read_text(path) or "").split("\n"), 1):
+    text = read_text(path, errors="surrogateescape") or ""  # a character that was cut off spoils its own line alone
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:

@@ -3,13 +3,15 @@
     lock -> read -> catch up the history -> change -> replace the file -> a line of history -> unlock
 
 The file holds the last change of each prompt, so replacing it is the one moment at which a change is made. A writer
-that dies before leaves the old state; one that dies behind it leaves a line of history to the next writer.
+that dies before leaves the old state; one that dies behind it, or finds the disk full, leaves a line of history to the
+next writer.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +24,18 @@ from otel_agent.stores.prompt_history import HISTORY_FILE, History, add_changes,
 
 __all__ = ["OVERRIDE_FILE", "ReleaseFiles", "now"]
 
+_log = logging.getLogger("otel_agent")
+
 OVERRIDE_FILE = "otel-agent.override.json"
 
 
 def now() -> str:
     """Gives the time, UTC, as ISO 8601 with microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _log_unrecorded(wrong: InvalidSetting) -> None:
+    _log.warning("a change of a release is made, and the history has no line of it: %s", wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,8 @@ class ReleaseFiles:
         why: str | None = None,
         dry_run: bool = False,
         mend: bool = False,
+        urgent: bool = False,
+        unrecorded: Callable[[InvalidSetting], object] = _log_unrecorded,
         seconds: float = LOCK_SECONDS,
     ) -> Changed:
         """Changes the release of one prompt.
@@ -96,6 +106,8 @@ class ReleaseFiles:
             why: the reason, or None.
             dry_run: tells what would be changed, takes no lock and writes nothing.
             mend: begins from what can be read where the override file is broken, and keeps that file as `broken`.
+            urgent: goes on where the history cannot be read or written, which is told as below.
+            unrecorded: takes why the history has no line of a change that was made; by default the log does.
             seconds: how long to wait for another writer.
 
         Returns:
@@ -109,15 +121,34 @@ class ReleaseFiles:
             return how(known, Author(who=who, when=now(), why=why))
         with locked(self.override, seconds=seconds):
             override, mended = self._begin(mend)
-            add_changes(self.history, read_history(self.history).missing(override.changes.values()))
+            failed = self._catch_up(override)
             changed = how(override.release(name, configured), Author(who=who, when=now(), why=why))
+            if failed is not None and changed.change is not None and not urgent:
+                raise failed
             if mended:
                 shutil.copyfile(self.override, self.broken)
                 replace_text(self.override, dump_override(override))
             if changed.change is not None:
                 replace_text(self.override, dump_override(_with(override, changed.release, changed.change)))
-                add_changes(self.history, [changed.change])
+                failed = self._record([changed.change]) or failed
+                if failed is not None:
+                    unrecorded(failed)
         return changed
+
+    def _catch_up(self, override: Override) -> InvalidSetting | None:
+        """Writes what a writer that died could not write any more; gives what is wrong with the history."""
+        try:
+            return self._record(read_history(self.history).missing(override.changes.values()))
+        except InvalidSetting as wrong:
+            return wrong
+
+    def _record(self, changes: Iterable[Change]) -> InvalidSetting | None:
+        """Adds lines to the history; gives why it takes none."""
+        try:
+            add_changes(self.history, changes)
+        except InvalidSetting as wrong:
+            return wrong
+        return None
 
     def _begin(self, mend: bool) -> tuple[Override, bool]:
         """Gives what stands in the file, and whether it is only a part of that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -681,8 +682,67 @@ class TestRollback:
         assert (folder / "otel-agent.override.json.broken").read_text() == broken
         assert released(folder) == Release(name="support", active="support:v12", rollback="support:v12")
 
-    def test_force_needs_a_reason_here_too(self, cli: Run) -> None:
-        assert cli("rollback", "support", "--force").code == 2
+    @pytest.mark.parametrize("reason", [(), ("--why", ""), ("--why", " \n")])
+    def test_force_needs_a_reason_here_too(self, reason: tuple[str, ...], cli: Run, folder: Path) -> None:
+        assert cli("rollback", "support", "--force", *reason).code == 2
+        assert released(folder) is None
+
+    @pytest.mark.parametrize(
+        ("why", "kept"),
+        [
+            ("", None),
+            ("a\nb\t\x1b[31mc ", "a b [31mc"),
+            ("\udcfc\u2028d", "d"),
+            ("x" * 2_000, "x" * 2_000),
+            ("x" * 2_001, "x" * 1_999 + "…"),
+        ],
+        ids=["empty", "lines", "no Unicode", "long", "too long"],
+    )
+    def test_no_reason_holds_it_up(self, why: str, kept: str | None, cli: Run) -> None:
+        code, _, err = cli("rollback", "--why", why)
+        assert (code, cli("history", "--json").json["changes"][0]["why"]) == (0, kept)
+        assert ("note: the reason is cut to 2,000 characters" in err) is (len(why) > 2_000)
+
+    def test_a_history_with_half_a_character_is_no_hindrance(self, cli: Run, folder: Path) -> None:
+        cli("activate", "v14", "--why", "für alle")
+        file = folder / "otel-agent.history.jsonl"
+        file.write_bytes(file.read_bytes().partition("ü".encode())[0] + "ü".encode()[:1])
+        code, out, err = cli("rollback", "--json")
+        assert (code, json.loads(out)["recorded"], err) == (0, True, "")
+        assert [each["what"] for each in cli("history", "--json").json["changes"]] == ["rolled_back", "activated"]
+
+    @pytest.mark.parametrize("command", [("rollback",), ("canary", "v14", "--percent", "0"), ("reset",)], ids=" ".join)
+    def test_a_history_that_is_a_folder_is_a_warning_where_something_is_taken_back(
+        self, command: tuple[str, ...], cli: Run, folder: Path
+    ) -> None:
+        cli("canary", "v14", "--percent", "10")
+        history = folder / "otel-agent.history.jsonl"
+        history.unlink()
+        history.mkdir()
+        code, _, err = cli("canary", "v14", "--percent", "20")
+        assert code == 1
+        assert "otel-agent.history.jsonl" in err
+        code, out, err = cli(*command, "--json")
+        assert (code, json.loads(out)["changed"], json.loads(out)["recorded"]) == (0, True, False)
+        assert "warning: the change is made, and otel-agent.history.jsonl has no line of it: " in err
+        after = released(folder)
+        assert after is None or after.canary is None
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="only POSIX limits the size of files")
+    def test_a_full_disk_behind_the_change_is_told_and_the_line_comes_later(self, cli: Run, folder: Path) -> None:
+        cli("activate", "v14", "--why", "x" * 2_000)
+        command = "ulimit -f 2; otel-agent prompts rollback --json --who anna"  # 1,024 bytes each, or 512
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, json.loads(done.stdout)["recorded"]) == (0, False)
+        assert "warning: the change is made, and otel-agent.history.jsonl has no line of it: " in done.stderr
+        assert released(folder) == Release(name="support", active="support:v13", rollback="support:v13")
+        told = [each["who"] for each in cli("history", "--json").json["changes"]]
+        assert told[0] == "anna"
+        cli("rollback", "support:v12", "--who", "ben")
+        lines = (folder / "otel-agent.history.jsonl").read_text().splitlines()
+        assert [json.loads(line)["who"] for line in lines[-2:]] == ["anna", "ben"]
 
 
 class TestWhatElseACanaryChanges:
@@ -824,6 +884,13 @@ class TestHistory:
         with (folder / "otel-agent.history.jsonl").open("a") as file:
             file.write("half of a li")
         assert "line 2 of otel-agent.history.jsonl is none" in cli("history").err
+
+    def test_is_shown_while_something_else_is_broken(self, cli: Run, folder: Path) -> None:
+        cli("activate", "v14")
+        (folder / "otel-agent.override.json").write_text("{")
+        code, out, err = cli("history", "--json")
+        assert (code, json.loads(out)["changes"][0]["after"]) == (0, "support:v14")
+        assert re.match("warning: .*otel-agent.override.json", err)
 
 
 CHANGES = [("activate", "v14"), ("canary", "v14", "--percent", "5"), ("rollback",), ("rollback", "support:v12")]

@@ -143,6 +143,20 @@ def test_a_flag_that_says_what_cannot_be_is_broken(caplog: pytest.LogCaptureFixt
     assert warning.startswith("prompt.support = 'support:v99'")
 
 
+def test_a_flag_that_names_another_prompt_is_broken(caplog: pytest.LogCaptureFixture) -> None:
+    greet = Prompt("greet", "v1", "Say hello.")
+    found = selector(prompts=(V12, V13, V14, greet))
+    set_flag("greet:v1")
+    assert got(found) == ("v13", "active", "configuration")
+    set_flag("v14")
+    assert got(found) == ("v14", "canary", "openfeature")
+    for wrong in ("greet:v1", greet.id):
+        set_flag(wrong)
+        assert got(found) == ("v14", "canary", "last_known_good")
+    (warning,) = warnings(caplog)
+    assert warning.startswith("prompt.support = 'greet:v1': must be a version of support")
+
+
 def test_a_process_that_starts_without_flags_knows_what_all_got(tmp_path: Path, clock: FakeClock) -> None:
     set_flag("v14")
     found = selector(key=tmp_path, releases={})

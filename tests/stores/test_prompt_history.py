@@ -42,6 +42,15 @@ def test_a_line_that_is_none_is_counted_and_hides_no_other(tmp_path: Path) -> No
     assert read_history(tmp_path / "h") == History(changes=(change(1), change(2)), unreadable=(2,))
 
 
+def test_a_character_that_was_cut_off_spoils_its_own_line_alone(tmp_path: Path) -> None:
+    add_changes(tmp_path / "h", [change(1), change(2, "für alle")])
+    whole = (tmp_path / "h").read_bytes()
+    (tmp_path / "h").write_bytes(whole[: whole.index("ü".encode()) + 1])
+    assert read_history(tmp_path / "h") == History(changes=(change(1),), unreadable=(2,))
+    add_changes(tmp_path / "h", [change(3)])
+    assert read_history(tmp_path / "h") == History(changes=(change(1), change(3)), unreadable=(2,))
+
+
 def test_what_is_missing_comes_in_its_order() -> None:
     history = History(changes=(change(1), change(3)))
     assert history.missing([change(5), change(3), change(4)]) == [change(4), change(5)]

@@ -43,7 +43,7 @@ def activate(
         book,
         ref.name,
         lambda release, author: changes.activate(release, str(ref), author),
-        Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, overridden=overridden),
+        Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, urgent=force, overridden=overridden),
     )
     _tell_of_the_canary(done, dry_run=dry_run)
 

@@ -79,8 +79,9 @@ def canary(
         environments=tuple(dict.fromkeys(environments)) or None,
     )
     overridden: tuple[str, ...] = ()
+    grows = bool(float(percent)) and _goes_to_more(book.release(ref.name), trial)
     if float(percent):
-        gates = GATES if _goes_to_more(book.release(ref.name), trial) else SOUND
+        gates = GATES if grows else SOUND
         overridden = pass_gates(book, ref, gates=gates, force=force, why=why, as_json=as_json)
 
     def how(release: Release | None, author: Author) -> Changed:
@@ -89,7 +90,7 @@ def canary(
             raise InvalidSetting(field="canary", value=ref.name, allowed=allowed)
         return changes.try_out(release, trial, author)
 
-    asked = Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, overridden=overridden)
+    asked = Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, urgent=force or not grows, overridden=overridden)
     make(book, ref.name, how, asked, notes=_what_else_changes)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from otel_agent import InvalidSetting
 from otel_agent.cli.prompts.book import Book, shown
 from otel_agent.cli.prompts.options import who_or_user
-from otel_agent.cli.prompts.printing import change_json, document, note, release_json, say
+from otel_agent.cli.prompts.printing import change_json, document, note, release_json, say, warn
 from otel_agent.prompts import Release, parse_ref
 from otel_agent.prompts.changes import Author, Changed
 
@@ -16,13 +17,18 @@ __all__ = ["Asked", "Done", "make"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """How a change is asked for: by whom, why, whether only to tell, in which form, and over what by force."""
+    """How a change is asked for: by whom, why, whether only to tell, in which form, and over what by force.
+
+    Attributes:
+        urgent: whether something is taken back, which a history in disorder must not hold up.
+    """
 
     who: str | None
     why: str | None
     dry_run: bool
     as_json: bool
     mend: bool = False
+    urgent: bool = False
     overridden: tuple[str, ...] = ()
 
 
@@ -56,6 +62,7 @@ def make(
         InvalidSetting: it cannot be; nothing has changed then.
     """
     seen: list[Release | None] = []
+    lost: list[InvalidSetting] = []
 
     def noted(release: Release | None, author: Author) -> Changed:
         seen.append(release)
@@ -69,11 +76,15 @@ def make(
         why=asked.why,
         dry_run=asked.dry_run,
         mend=asked.mend,
+        urgent=asked.urgent,
+        unrecorded=lost.append,
     )
+    for wrong in lost:
+        warn(f"the change is made, and {shown(book.files.history)} has no line of it: {wrong}")
     done = Done(before=seen[-1], after=changed.release, changed=changed)
     known = list(notes(done))
     if asked.as_json:
-        document({**_json(done, dry_run=asked.dry_run), "notes": known})
+        document({**_json(done, dry_run=asked.dry_run), "recorded": not lost, "notes": known})
     else:
         _tell(book, done, dry_run=asked.dry_run)
     for each in known:

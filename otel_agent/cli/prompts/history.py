@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from otel_agent.cli.prompts.book import read_book, shown
+from otel_agent.cli.prompts.book import read_what_can_be, shown
 from otel_agent.cli.prompts.options import Command, reads
-from otel_agent.cli.prompts.printing import change_json, document, note, say, table
+from otel_agent.cli.prompts.printing import change_json, document, note, say, table, warn
 from otel_agent.cli.prompts.targets import NAME
 from otel_agent.prompts import Change
+from otel_agent.stores.prompt_history import read_history
 from otel_agent.views.text import Cell
 
 __all__ = ["history"]
@@ -27,8 +28,12 @@ def history(name: str | None, limit: int | None, config: Path | None, as_json: b
 
     Of what was done by force, --json has what spoke against it as `overridden`.
     """
-    files = read_book(config).files
-    found = files.read_history()
+    book = read_what_can_be(config)
+    for wrong in (*book.problems, book.broken):
+        if wrong is not None:
+            warn(str(wrong))
+    files = book.files
+    found = read_history(files.history).with_missing(book.override.changes.values())
     changes = [change for change in reversed(found.changes) if name in (None, change.prompt)][:limit]
     if as_json:
         document({"history": str(files.history), "changes": [change_json(change) for change in changes]})

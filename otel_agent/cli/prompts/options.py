@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import click
 
 from otel_agent import InvalidSetting
-from otel_agent.cli.prompts.printing import complain
+from otel_agent.cli.prompts.printing import complain, note
+from otel_agent.prompts.override import LONGEST_WHY
 
-__all__ = ["EXITS", "REFUSED", "Command", "force_option", "reads", "who_or_user", "writes"]
+__all__ = ["EXITS", "REFUSED", "Command", "force_option", "reads", "who_or_user", "why_option", "writes"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,12 +56,26 @@ def writes(command: F) -> F:
     return click.option("--who", metavar="NAME", help="Who does it, for the record; by default the user.")(command)
 
 
+def why_option(command: F) -> F:
+    """Adds the reason that is kept."""
+    return click.option("--why", metavar="TEXT", callback=_reason, help="The reason, for the record.")(command)
+
+
+def _reason(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Makes one line of a reason that the history takes, or none of an empty one: no reason stops a change."""
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in value or "").split())
+    if len(words) > LONGEST_WHY:
+        note(f"the reason is cut to {LONGEST_WHY:,} characters")
+        words = f"{words[: LONGEST_WHY - 1]}…"
+    return words or None
+
+
 def force_option(command: F) -> F:
     """Adds what goes past the gates, and the reason that is kept."""
     command = click.option("--force", is_flag=True, help="Do it in spite of what speaks against it; needs --why.")(
         command
     )
-    return click.option("--why", metavar="TEXT", help="The reason, for the record.")(command)
+    return why_option(command)
 
 
 def who_or_user(who: str | None) -> str:

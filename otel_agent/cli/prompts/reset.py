@@ -9,7 +9,7 @@ import click
 from otel_agent import InvalidSetting
 from otel_agent.cli.prompts.book import read_book
 from otel_agent.cli.prompts.changing import Asked, make
-from otel_agent.cli.prompts.options import Command, reads, writes
+from otel_agent.cli.prompts.options import Command, reads, why_option, writes
 from otel_agent.cli.prompts.targets import NAME, name_of, the_name
 from otel_agent.prompts import Release, changes
 from otel_agent.prompts.changes import Author, Changed
@@ -19,7 +19,7 @@ __all__ = ["reset"]
 
 @click.command(cls=Command, short_help="Go back to what the configuration says.")
 @click.argument("name", required=False, type=NAME)
-@click.option("--why", metavar="TEXT", help="The reason, for the record.")
+@why_option
 @writes
 @reads
 def reset(
@@ -41,4 +41,4 @@ def reset(
             return Changed(configured, None)
         return changes.reset(release, configured, author)
 
-    make(book, prompt, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json))
+    make(book, prompt, how, Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, urgent=True))

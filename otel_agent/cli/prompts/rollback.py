@@ -46,7 +46,7 @@ def rollback(
     for wrong in book.problems:
         warn(str(wrong))
     name, ref = _meant(book, target, any_name=force)
-    asked = Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, mend=force)
+    asked = Asked(who=who, why=why, dry_run=dry_run, as_json=as_json, mend=force, urgent=True)
     if force:
         needs_a_reason(why)
     if book.broken is not None:
