@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from otel_agent import checks
@@ -38,7 +38,7 @@ from otel_agent.stores.last_good import LastGood, recall, remember
 from otel_agent.stores.looks import LOOK_EVERY, SECOND, Looks
 from otel_agent.stores.override import OverrideFile
 from otel_agent.stores.prompt_lock import check_lock
-from otel_agent.stores.sources import Sources, forced_releases
+from otel_agent.stores.sources import Sources, forced_releases, variable_of
 from otel_agent.telemetry import guard
 
 __all__ = ["ReleaseSelector"]
@@ -85,14 +85,17 @@ class ReleaseSelector:
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
         self._file = None if sources.override is None else OverrideFile(sources.override)
+        self._forced = forced_releases(os.environ)
         good = None if sources.key is None else recall(sources.key)
+        self._filed_once = () if good is None else good.prompts
         broken = set[str]()
         seen = None if self._file is None else self._file.signature()
         override = self._read_override(None if good is None else good.override, broken)
-        filed = self._read_folder(() if good is None else good.prompts, override, broken)
+        filed = self._read_folder(self._filed_once, override, broken)
         self._recorded = sources.recorded()
         registry = sources.registry(filed, self._recorded)
-        self._forced = forced_releases(os.environ, registry)
+        for name, release in self._forced.items():
+            registry.get(release.active, field=variable_of(name))
         self._state = self._joined(filed, registry, override, seen, broken)
         agreed = {} if good is None else dict(good.flags)
         self._flagged = None if sources.flags is None else Flagged(sources.flags, agreed)
@@ -227,7 +230,7 @@ class ReleaseSelector:
 
     def _filed(self, kept: tuple[Prompt, ...], override: Override) -> tuple[Prompt, ...]:
         filed = self._sources.filed()
-        missed = () if filed else _missed(self._sources, override, kept)
+        missed = () if filed else _missed(self._sources, self._wanted(override), kept)
         if missed:
             allowed = f"there: it had the text of {missed[0].id}"
             raise InvalidSetting(field=str(self._sources.folder), value=None, allowed=allowed)
@@ -245,11 +248,20 @@ class ReleaseSelector:
         self._kept = ctx.monotonic()
         agreed = {} if self._flagged is None else self._flagged.agreed()
         if self._sources.key is not None:
-            good = LastGood(prompts=self._state.filed, override=self._state.override, flags=agreed)
+            # of a folder that is away, and that nothing here needs, another process may need a text
+            away = self._sources.folder is not None and not self._sources.folder.exists()
+            filed = self._state.filed or (self._filed_once if away else ())
+            good = LastGood(prompts=filed, override=self._state.override, flags=agreed)
             remember(self._sources.key, good)
 
     def _wanting(self, registry: Registry, override: Override) -> bool:
-        return any(ref not in registry for ref in _wanted(self._sources, override))
+        return any(ref not in registry for ref in self._wanted(override))
+
+    def _wanted(self, override: Override) -> Iterator[str]:
+        """Gives the versions that are released, by whomever."""
+        overriding = _overriding(self._sources, override)
+        for release in (*self._sources.releases.values(), *overriding.values(), *self._forced.values()):
+            yield from (ref for ref, _ in roles(release))
 
     def _joined(
         self,
@@ -292,24 +304,23 @@ def _nothing(name: str, audience: Audience, offer: Offer | None, registry: Regis
     )
 
 
-def _wanted(sources: Sources, override: Override) -> Iterator[str]:
-    """Gives the versions that are released, by whomever."""
-    for release in (*sources.releases.values(), *_overriding(sources, override).values()):
-        yield from (ref for ref, _ in roles(release))
-
-
 def _overriding(sources: Sources, override: Override) -> dict[str, Release]:
     """Gives what the override file releases; a way back that it does not have is that of the configuration."""
     found = {name: override.release(name, sources.releases.get(name)) for name in override.releases}
     return {name: release for name, release in found.items() if release is not None}
 
 
-def _missed(sources: Sources, override: Override, kept: tuple[Prompt, ...]) -> list[Prompt]:
-    """Gives the prompts of a folder that is gone which a release needs and nothing else has."""
+def _missed(sources: Sources, wanted: Iterable[str], kept: tuple[Prompt, ...]) -> list[Prompt]:
+    """Gives the prompts of a folder that is gone, or empty, which a release needs and nothing else has.
+
+    A prompt of one version needs no release; its folder has to be gone, for who empties one takes the prompt away.
+    """
     if sources.folder is None or not kept:
         return []
     registry, old = sources.registry(()), Registry(kept)
-    return [old.get(ref) for ref in _wanted(sources, override) if ref not in registry and ref in old]
+    single = () if sources.folder.exists() else (only_version(old, name) for name in old.names)
+    alone = [each.active for each in single if each is not None and not registry.versions(each.name)]
+    return [old.get(ref) for ref in (*wanted, *alone) if ref not in registry and ref in old]
 
 
 def _has(registry: Registry, release: Release, ids: set[str]) -> bool:

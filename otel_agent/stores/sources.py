@@ -30,17 +30,16 @@ def variable_of(name: str) -> str:
     return _PREFIX + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-def forced_releases(environ: Mapping[str, str], registry: Registry) -> dict[str, Release]:
-    """Gives the versions that the environment sets, by prompt name.
+def forced_releases(environ: Mapping[str, str]) -> dict[str, Release]:
+    """Gives the versions that the environment sets, by prompt name; whether they have texts is not asked.
 
     Raises:
-        InvalidSetting: a variable names no version that has a text, or one of another prompt.
+        InvalidSetting: a variable names no version, or one of another prompt.
     """
     found: dict[str, Release] = {}
     for variable, value in environ.items():
         if variable.startswith(_PREFIX) and value.strip():
             ref = parse_ref(variable, value.strip())
-            registry.get(ref, field=variable)
             if variable_of(ref.name) != variable:
                 raise InvalidSetting(field=variable, value=value, allowed=f"set as {variable_of(ref.name)}")
             found[ref.name] = Release(name=ref.name, active=str(ref))

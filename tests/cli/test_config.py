@@ -175,7 +175,7 @@ def test_check_finds_every_mistake_of_the_prompts_beside_those_of_the_file(
         json.dumps({"id": "support:v1:000000000000", "who": "anna", "when": "2026-11-27T09:30:00Z"}) + "\n"
     )
     Path("otel-agent.override.json").write_text('{"prompts":\n  {]}')
-    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v9")
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v1:111111111111")
     monkeypatch.setenv("OTEL_AGENT_MODE", "obseve")
     document = json.loads(printed(capsys, "check", "--json", status=1))
     assert [each["field"] for each in document["problems"]] == ["budgets.max_stpes"]
@@ -184,7 +184,7 @@ def test_check_finds_every_mistake_of_the_prompts_beside_those_of_the_file(
         "prompts/sales/v1.md: line ",
         "prompts/support/v2.md: front matter = 'ownr'",
         "prompts = 'support:v1': must be the text that prompts.lock records",
-        "OTEL_AGENT_PROMPT_SUPPORT = 'support:v9'",
+        "OTEL_AGENT_PROMPT_SUPPORT = 'support:v1:111111111111'",
         "otel-agent.override.json: the text",
     ):
         (error,) = [each for each in document["errors"] if part in each]
@@ -205,14 +205,31 @@ def test_check_finds_a_lock_that_is_none_and_a_folder_that_is_away(
     assert lines[-1] == "no otel-agent.yaml: 3 errors"
 
 
-def test_a_variable_of_a_prompt_whose_texts_are_in_code_is_no_error(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("OTEL_AGENT_PROMPT_SUPPORT", "support:v9", "did you mean support:v1?"),
+        ("OTEL_AGENT_PROMPT_SUPORT", "suport:v1", "did you mean support?"),
+        ("OTEL_AGENT_PROMPT_GREETING", "greeting:v1", "must be a registered prompt: support"),
+    ],
+)
+def test_a_variable_whose_version_may_be_in_code_is_a_note(
+    variable: str, value: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written('prompts: {active: "support:v1"}')
-    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v9")
-    printed(capsys, "check")
-    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPORT", "suport:v9")
-    assert "error: OTEL_AGENT_PROMPT_SUPORT" in printed(capsys, "check", status=1)
+    prompt_file("support:v1")
+    monkeypatch.setenv(variable, value)
+    (note,) = (line for line in printed(capsys, "check").splitlines() if variable in line)
+    assert note.startswith(f"note: {variable} = '{value}'")
+    assert said in note
+    assert note.endswith("unless code has its text, configure() refuses to start")
+
+
+@pytest.mark.parametrize("value", ["v9", "sales:v1"])
+def test_a_variable_that_names_no_version_of_its_prompt_is_an_error(
+    value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", value)
+    assert f"error: OTEL_AGENT_PROMPT_SUPPORT = '{value}'" in printed(capsys, "check", status=1)
 
 
 def test_what_takes_the_place_of_the_file_is_shown_and_noted(

@@ -30,6 +30,7 @@ from tests.support.offline import ROOT
 
 V12, V13, V14 = (Prompt("support", version, f"Text of {version}.") for version in ("v12", "v13", "v14"))
 RELEASE = Release(name="support", active="support:v13", rollback="support:v12")
+ACTIVE = Release(name="support", active="support:v13")
 ALL = (V12, V13, V14)
 
 
@@ -411,12 +412,58 @@ def test_a_folder_that_is_broken_or_away_leaves_the_texts_of_the_last_time(
 def test_a_folder_that_nothing_needs_is_not_missed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "prompts"
     (folder / "old").mkdir(parents=True)
-    (folder / "old" / "v1.md").write_text("Old.\n")
+    for version in ("v1", "v2"):  # of which none is released
+        (folder / "old" / f"{version}.md").write_text("Old.\n")
     sources: dict[str, Any] = {"folder": folder, "key": tmp_path, "folder_expected": False}
     selector(**sources)
     folder.rename(tmp_path / "gone")
     assert got(selector(**sources)) == ("v13", "active", "configuration")
     assert not warnings(caplog)
+
+
+def alone(folder: Path, **more: Any) -> ReleaseSelector:
+    return selector(prompts=(), releases={}, folder=folder, key=folder.parent, folder_expected=False, **more)
+
+
+def test_the_only_version_is_missed_too(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "support" / "v13.md").write_text("Text of v13.\n")
+    alone(folder)
+    folder.rename(tmp_path / "gone")
+    for start in (1, 2):
+        assert got(alone(folder)) == ("v13", "active", "last_known_good")
+        (*_, warning) = warnings(caplog)
+        assert len(warnings(caplog)) == start
+        assert f"it had the text of {V13.id}" in warning
+
+
+def test_who_empties_the_folder_takes_the_only_version_away(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "support" / "v13.md").write_text("Text of v13.\n")
+    alone(folder)
+    (folder / "support" / "v13.md").unlink()
+    for _ in range(2):
+        with pytest.raises(InvalidSetting, match="no prompt is registered"):
+            got(alone(folder))
+        folder.rename(tmp_path / "gone")
+        (tmp_path / "gone").rename(folder)
+    assert not warnings(caplog)
+
+
+def test_what_the_environment_sets_is_missed_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "support" / "v12.md").write_text("Text of v12.\n")
+    sources: dict[str, Any] = {"texts": {"support": {"v13": V13.text}}, "prompts": (), "releases": {"support": ACTIVE}}
+    sources |= {"folder": folder, "key": tmp_path, "folder_expected": False}
+    selector(**sources)
+    folder.rename(tmp_path / "gone")
+    assert got(selector(**sources)) == ("v13", "active", "configuration"), "which needs nothing of the folder"
+    assert not warnings(caplog)
+    monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v12")
+    for _ in range(2):
+        assert got(selector(**sources)) == ("v12", "active", "last_known_good")
+    assert f"it had the text of {V12.id}" in warnings(caplog)[0]
 
 
 def test_a_folder_that_must_be_there_is_an_error_where_nothing_is_known(tmp_path: Path) -> None:

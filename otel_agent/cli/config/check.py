@@ -19,9 +19,9 @@ from otel_agent.config.file import load_prompts
 from otel_agent.config.problems import Problem
 from otel_agent.config.values import Config
 from otel_agent.deploy.thresholds import settled
-from otel_agent.prompts import Override, Registry
+from otel_agent.prompts import Override, Ref, Registry, parse_ref
 from otel_agent.stores.override import OverrideFile
-from otel_agent.stores.sources import Sources, forced_releases, sources_of, variable_of
+from otel_agent.stores.sources import Sources, forced_releases, sources_of
 from otel_agent.stores.survey import Survey, changed_texts, survey
 from otel_agent.views.text import plural
 
@@ -41,8 +41,8 @@ def check(context: click.Context, file: Path | None, as_json: bool) -> None:
     """Find everything that is wrong, at once: in the file, with line and column, in the environment, in the prompts.
 
     That is all that configure() would refuse. FILE is the file to check in place of the one that is found. A version
-    that is released and has no text anywhere is a note, for the text may come from code; so is what the override file
-    releases in place of the file.
+    that is released, or set by a variable, and has no text here is a note, for the text may come from code; so is what
+    the override file releases in place of the file.
     """
     report = _Report(file)
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(map(out, report.lines())))
@@ -83,13 +83,32 @@ class _Report:
             self._error(wrong)
             sources = sources_of(replace(config, prompts=replace(config.prompts, source="configuration")))
         found = survey(sources)
-        for mistake in (*found.problems, *changed_texts(found), *_wrong_choices(sources, found.registry)):
+        for mistake in (*found.problems, *changed_texts(found)):
             self._error(mistake)
+        self._forced(found.registry)
         self.notes += [*_without_text(config, found.registry), *_unrecorded(sources, found)]
         try:
             self.notes += _overridden(sources, found.registry)
         except InvalidSetting as wrong:
             self._error(wrong)
+
+    def _forced(self, registry: Registry) -> None:
+        """Looks at OTEL_AGENT_PROMPT_SUPPORT and the like."""
+        for variable, value in os.environ.items():
+            try:
+                for release in forced_releases({variable: value}).values():
+                    self._has_text(variable, parse_ref(variable, release.active), registry)
+            except InvalidSetting as wrong:
+                self._error(wrong)
+
+    def _has_text(self, variable: str, ref: Ref, registry: Registry) -> None:
+        """Notes that a version has no text here, for code may have it; that it has another one is an error."""
+        try:
+            registry.get(ref, field=variable)
+        except InvalidSetting as wrong:
+            if ref.version in registry.versions(ref.name):
+                raise
+            self.notes.append(f"{wrong}; unless code has its text, configure() refuses to start")
 
     def lines(self) -> Iterator[str]:
         name = str(self.file) if self.file is not None else "no otel-agent.yaml"
@@ -125,17 +144,6 @@ def _wrong_thresholds(config: Config) -> Iterator[InvalidSetting]:
         except InvalidSetting as wrong:
             field = wrong.field.replace("thresholds", "alerts")
             yield InvalidSetting(field=field, value=wrong.value, allowed=wrong.allowed)
-
-
-def _wrong_choices(sources: Sources, registry: Registry) -> Iterator[InvalidSetting]:
-    """Gives what is wrong with OTEL_AGENT_PROMPT_SUPPORT and the like; a prompt without any text may be in code."""
-    in_code = {variable_of(name) for name in sources.releases if name not in registry.names}
-    for variable, value in os.environ.items():
-        try:
-            if variable not in in_code:
-                forced_releases({variable: value}, registry)
-        except InvalidSetting as wrong:
-            yield wrong
 
 
 def _overridden(sources: Sources, registry: Registry) -> Iterator[str]:
