@@ -81,13 +81,13 @@ def find() -> Path | None:
     """Gives the file that holds here: the one of OTEL_AGENT_CONFIG, else `otel-agent.yaml` in the working directory.
 
     Raises:
-        InvalidSetting: the variable names no file.
+        InvalidSetting: the variable names no file, or what has that name is none, such as a link to nothing.
     """
     named: Path | None = CONFIG.get()
     if named is not None:
         return existing(named, CONFIG.variable)
     here = Path.cwd() / FILE_NAME
-    return here if here.is_file() else None
+    return existing(here, FILE_NAME) if os.path.lexists(here) else None
 
 
 def existing(path: Path, field: str) -> Path:
@@ -100,7 +100,8 @@ def existing(path: Path, field: str) -> Path:
         mode = path.stat().st_mode
     except (OSError, ValueError) as wrong:
         why = getattr(wrong, "strerror", None) or str(wrong)
-        raise InvalidSetting(field=field, value=str(path), allowed=f"a file that is there: {why}") from None
+        link = ", to which this is a link" if os.path.islink(path) else ""
+        raise InvalidSetting(field=field, value=str(path), allowed=f"a file that is there: {why}{link}") from None
     if not stat.S_ISREG(mode):
         raise InvalidSetting(field=field, value=str(path), allowed="a plain file; this is none")
     return path.absolute()

@@ -19,9 +19,10 @@ from otel_agent.prompts import Prompt, Ref, parse_ref, version_order
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.files import locked, read_text, replace_text
 
-__all__ = ["LOCK_FILE", "Locked", "PromptLock", "check_lock", "lock_prompts", "read_lock"]
+__all__ = ["LOCK_FILE", "SOMEWHERE", "Locked", "PromptLock", "check_lock", "lock_prompts", "read_lock"]
 
 LOCK_FILE = "prompts.lock"
+SOMEWHERE = "MODULE:ATTRIBUTE"  # where prompts stand in code that only their author knows
 _KEYS = ("id", "who", "when")
 
 
@@ -158,13 +159,16 @@ def read_lock(path: Path) -> PromptLock | None:
     return None if text is None else PromptLock.parse(text, where=str(path))
 
 
-def check_lock(lock: PromptLock, prompts: Iterable[Prompt], *, field: str = "prompts") -> None:
+def check_lock(
+    lock: PromptLock, prompts: Iterable[Prompt], *, field: str = "prompts", place: str | None = None
+) -> None:
     """Refuses a text that has changed under a version that is recorded.
 
     Args:
         lock: what is recorded.
         prompts: the texts.
         field: what they are given as, for the error.
+        place: where they stand in code, as `module:attribute`; None for texts of files.
 
     Raises:
         InvalidSetting: there is one; the error says which command shows what changed.
@@ -173,9 +177,16 @@ def check_lock(lock: PromptLock, prompts: Iterable[Prompt], *, field: str = "pro
         ref = f"{prompt.name}:{prompt.version}"
         allowed = (
             f"the text that {LOCK_FILE} records as {lock.recorded(prompt)}, which is {prompt.id} now: "
-            f"give the new text a new version, or see what changed with `otel-agent prompts diff {ref}`"
+            f"give the new text a new version, or see what changed with `{_diff(ref, place)}`"
         )
         raise InvalidSetting(field=field, value=ref, allowed=allowed)
+
+
+def _diff(ref: str, place: str | None) -> str:
+    import shlex  # only for an error
+
+    words = ["otel-agent", "prompts", "diff", ref, *(() if place is None else ("--from", place))]
+    return shlex.join(words)
 
 
 def lock_prompts(path: Path, prompts: Iterable[Prompt], *, who: str, when: str, dry_run: bool = False) -> list[Locked]:

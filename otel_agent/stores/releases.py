@@ -37,7 +37,7 @@ from otel_agent.stores.flags import Flagged
 from otel_agent.stores.last_good import LastGood, recall, remember
 from otel_agent.stores.looks import LOOK_EVERY, SECOND, Looks
 from otel_agent.stores.override import OverrideFile
-from otel_agent.stores.prompt_lock import check_lock
+from otel_agent.stores.prompt_lock import SOMEWHERE, check_lock
 from otel_agent.stores.sources import Sources, forced_releases, variable_of
 from otel_agent.telemetry import guard
 
@@ -133,7 +133,7 @@ class ReleaseSelector:
         Raises:
             InvalidSetting: its text has changed under its version.
         """
-        check_lock(self._recorded, (prompt,), field=FIELD)
+        check_lock(self._recorded, (prompt,), field=FIELD, place=SOMEWHERE)
 
     def infos(self) -> Iterator[PromptInfo]:
         """Gives the prompts in use with their roles."""

@@ -15,7 +15,7 @@ from otel_agent.prompts import Prompt, Registry, Release, parse_ref, releases
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.flags import Flags, OpenFeatureFlags
 from otel_agent.stores.prompt_folder import read_prompt_folder
-from otel_agent.stores.prompt_lock import LOCK_FILE, PromptLock, check_lock, read_lock
+from otel_agent.stores.prompt_lock import LOCK_FILE, SOMEWHERE, PromptLock, check_lock, read_lock
 from otel_agent.stores.release_writer import OVERRIDE_FILE
 
 __all__ = ["PROMPT_FOLDER", "Sources", "forced_releases", "override_of", "sources_of", "variable_of"]
@@ -103,7 +103,9 @@ class Sources:
         """
         written = (Prompt(name, version, text) for name, texts in self.texts.items() for version, text in texts.items())
         found = Registry((*self.prompts, *written, *(self.filed() if filed is None else filed)))
-        check_lock(self.recorded() if recorded is None else recorded, found)
+        lock = self.recorded() if recorded is None else recorded
+        check_lock(lock, self.prompts, place=SOMEWHERE)
+        check_lock(lock, found)
         return found
 
 

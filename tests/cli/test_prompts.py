@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -17,13 +18,16 @@ import click
 import pytest
 from click.shell_completion import get_completion_class
 
-from otel_agent import Prompt
+from otel_agent import InvalidSetting, Prompt
 from otel_agent.cli import main
 from otel_agent.cli.app import app
 from otel_agent.cli.prompts import prompts
+from otel_agent.config.current import current
 from otel_agent.prompts import Canary, Release
 from otel_agent.stores.files import locked
 from otel_agent.stores.release_writer import ReleaseFiles
+from otel_agent.stores.releases import ReleaseSelector
+from otel_agent.stores.sources import sources_of
 from tests.support.offline import environment, run
 from tests.support.ready import READY, pass_golden
 from tests.support.said import Run, Said
@@ -69,6 +73,13 @@ def tree(folder: Path) -> dict[str, bytes]:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
+
+
+def _no_file(path: Path, harm: str) -> None:
+    if harm == "link":
+        path.symlink_to("nothing.yaml")
+    else:
+        path.mkdir()
 
 
 def second_prompt(folder: Path) -> None:
@@ -216,6 +227,14 @@ class TestDiff:
         assert "\n  git log -p -- prompts/support/v13.md\n" in out
         found = cli("diff", "v13", "--json").json
         assert (found["recorded"], found["same"]) == (V13.id, False)
+
+    def test_what_a_shell_would_split_is_quoted(self, cli: Run, folder: Path) -> None:
+        (folder / "prompts" / "our faq").mkdir()
+        (folder / "prompts" / "our faq" / "v1.md").write_text("Answer.\n")
+        cli("lock")
+        (folder / "prompts" / "our faq" / "v1.md").write_text("Other.\n")
+        assert "`otel-agent prompts diff 'our faq:v1'`" in cli("list").err
+        assert "\n  git log -p -- 'prompts/our faq/v1.md'\n" in cli("diff", "our faq:v1").out
 
 
 class TestLock:
@@ -652,6 +671,17 @@ class TestRollback:
         assert cli("rollback", "support:v12", "--force", "--why", "incident").code == 0
         assert released(folder) is not None
 
+    @pytest.mark.parametrize("harm", ["link", "folder"])
+    def test_a_configuration_that_is_no_file_is_a_warning(self, harm: str, cli: Run, folder: Path) -> None:
+        cli("activate", "support:v14")
+        (folder / "otel-agent.yaml").unlink()
+        _no_file(folder / "otel-agent.yaml", harm)
+        code, _, err = cli("rollback")
+        assert code == 0
+        assert re.match("warning: otel-agent.yaml = '.*': must be a ", err)
+        assert released(folder) == Release(name="support", active="support:v13", rollback="support:v13")
+        assert cli("list").code == 1
+
     def test_a_configuration_that_is_no_yaml_needs_a_version_and_force(self, cli: Run, folder: Path) -> None:
         _write(folder / "otel-agent.yaml", "prompts: [\n")
         code, _, err = cli("rollback", "support:v12")
@@ -812,6 +842,24 @@ class TestLockFromCode:
         assert (done.code, done.out) == (code, "")
         assert said in done.err
         assert not (folder / "prompts.lock").exists()
+
+    def test_the_command_that_a_refusal_names_shows_what_changed(
+        self, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.code(folder, monkeypatch, 'P = Prompt("our faq", "v1", "Answer.")\n')
+        place = "prompts_of_the_test:P"
+        assert cli("lock", "--from", place).code == 0
+        self.code(folder, monkeypatch, 'P = Prompt("our faq", "v1", "Other.")\n')
+        _, _, err = cli("lock", "--from", place)
+        command = "otel-agent prompts diff 'our faq:v1' --from"
+        assert f"see what changed with `{command} {place}`" in err
+        with pytest.raises(InvalidSetting, match=f"see what changed with `{command} MODULE:ATTRIBUTE`"):
+            ReleaseSelector(sources_of(current(), [Prompt("our faq", "v1", "Other.")]))
+        code, out, _ = cli(*shlex.split(command)[2:], place)
+        assert code == 1
+        assert Prompt("our faq", "v1", "Answer.").id in out
+        assert "\n  git log -p -- prompts_of_the_test.py\n" in out
+        assert cli("diff", "our faq:v1", "support:v13", "--from", place).code == 1
 
     def test_a_module_that_fails_is_told(self, cli: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.code(folder, monkeypatch, "1 / 0\n")

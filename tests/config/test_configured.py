@@ -193,6 +193,21 @@ def test_a_variable_that_names_no_file_is_refused(monkeypatch: pytest.MonkeyPatc
         configure()
 
 
+def test_what_has_the_name_of_the_file_and_is_none_is_refused() -> None:
+    here = Path("otel-agent.yaml")
+    here.mkdir()
+    with pytest.raises(InvalidSetting, match=r"otel-agent\.yaml = .*: must be a plain file; this is none"):
+        configure()
+    here.rmdir()
+    here.symlink_to("nothing.yaml")
+    with pytest.raises(
+        InvalidSetting, match="No such file or directory, to which this is a link"
+    ):
+        configure()
+    Path("nothing.yaml").write_text("observability: {mode: observe}")
+    assert current().observability.mode == "observe"
+
+
 def test_a_config_of_ones_own(tmp_path: Path) -> None:
     source = (
         LIMITS

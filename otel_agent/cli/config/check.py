@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,7 +152,7 @@ def _overridden(sources: Sources, registry: Registry) -> Iterator[str]:
     for name, release in override.releases.items():
         configured = sources.releases.get(name)
         instead = f" in place of prompts.active = {configured.active}" if configured is not None else ""
-        undo = f"`otel-agent prompts reset {name}` takes that away"
+        undo = f"`otel-agent prompts reset {shlex.quote(name)}` takes that away"
         yield f"{sources.override} releases {release.active}{instead}; {undo}"
         for ref in (release.active, release.candidate):
             if ref is not None and ref not in registry:

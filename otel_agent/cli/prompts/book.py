@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from otel_agent import InvalidSetting
-from otel_agent.config.current import existing, find, with_environment
+from otel_agent.config.current import FILE_NAME, existing, find, with_environment
 from otel_agent.config.file import load_prompts
 from otel_agent.config.values import Config
 from otel_agent.prompts import Override, Prompt, Ref, Registry, Release, only_version, parse_ref, version_order
@@ -38,12 +38,14 @@ class Text:
         place: the file that it stands in.
         owner: whose it is, or None.
         description: what it is for, or None.
+        code: where it stands in code, as `module:attribute`, or None for a text of a file.
     """
 
     prompt: Prompt
     place: Path
     owner: str | None = None
     description: str | None = None
+    code: str | None = None
 
 
 class Row(NamedTuple):
@@ -214,7 +216,13 @@ def read_what_can_be(file: Path | None = None) -> Book:
 
 
 def _configuration(file: Path | None, problems: list[InvalidSetting]) -> Config:
-    found = find() if file is None else existing(file, "--config")
+    try:
+        found = find() if file is None else existing(file, "--config")
+    except InvalidSetting as none:
+        if none.field != FILE_NAME:  # somebody named that file
+            raise
+        problems.append(none)
+        found = None
     config, wrong = (Config(said=frozenset()), None) if found is None else load_prompts(found, field="--config")
     problems += [] if wrong is None else [wrong]
     return with_environment(config, report=problems.append)

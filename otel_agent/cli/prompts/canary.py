@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -86,7 +87,9 @@ def canary(
 
     def how(release: Release | None, author: Author) -> Changed:
         if release is None:
-            allowed = f"a prompt that has an active version: `otel-agent prompts activate {ref.name}:VERSION`"
+            allowed = (
+                f"a prompt that has an active version: `otel-agent prompts activate {shlex.quote(ref.name)}:VERSION`"
+            )
             raise InvalidSetting(field="canary", value=ref.name, allowed=allowed)
         return changes.try_out(release, trial, author)
 

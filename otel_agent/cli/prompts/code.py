@@ -5,16 +5,55 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from otel_agent import Prompt
 from otel_agent.checks import is_list
+from otel_agent.cli.prompts.book import Book, Text
+from otel_agent.prompts import Registry
 
-__all__ = ["prompts_in_code"]
+__all__ = ["from_option", "prompts_in_code", "with_code"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 OPTION = "'--from'"
+
+
+def from_option(command: F) -> F:
+    """Adds the option that says where prompts stand in code, as `places`."""
+    return click.option(
+        "--from",
+        "places",
+        multiple=True,
+        metavar="MODULE:ATTRIBUTE",
+        help="Also the Prompt or the list of them that stands there in your code; may be repeated. "
+        "The module is imported.",
+    )(command)
+
+
+def with_code(book: Book, places: Iterable[str]) -> Book:
+    """Gives what is known with the prompts of code in one namespace; each stands in the file of its module.
+
+    Raises:
+        BadParameter: they cannot be imported.
+        InvalidSetting: two texts stand under one name and version.
+    """
+    texts: dict[str, Text] = {}
+    for place in places:
+        for prompt in prompts_in_code(place):
+            texts[f"{prompt.name}:{prompt.version}"] = Text(prompt=prompt, place=_file_of(place), code=place)
+    registry = Registry((*book.registry, *(text.prompt for text in texts.values())))
+    return replace(book, registry=registry, texts={**texts, **book.texts})
+
+
+def _file_of(place: str) -> Path:
+    module = place.partition(":")[0]
+    return Path(getattr(sys.modules[module], "__file__", None) or module)
 
 
 def prompts_in_code(place: str) -> list[Prompt]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from otel_agent.cli.prompts.book import Book, Text, read_book, shown
+from otel_agent.cli.prompts.code import from_option, with_code
 from otel_agent.cli.prompts.options import Command, reads
 from otel_agent.cli.prompts.printing import document, say, say_lines
 from otel_agent.cli.prompts.show import found_text
@@ -25,15 +27,18 @@ DIFFERENT = 1
 @click.command(cls=Command, short_help="How two versions differ, or a text and the lock.", epilog=EXITS)
 @click.argument("a", type=ANY)
 @click.argument("b", type=ANY, required=False)
+@from_option
 @reads
 @click.pass_context
-def diff(context: click.Context, a: str, b: str | None, config: Path | None, as_json: bool) -> None:
+def diff(
+    context: click.Context, a: str, b: str | None, config: Path | None, as_json: bool, places: Sequence[str]
+) -> None:
     """Show how the text of B differs from that of A, such as support:v13 support:v14.
 
     A prompt's name alone is its active version. Without B the text of A is held against what the lock file records of
     it, and the command is printed that shows the older text.
     """
-    book = read_book(config)
+    book = with_code(read_book(config), places)
     first = found_text(book, a)
     same = _against_lock(book, first, as_json) if b is None else _texts(first, found_text(book, b), as_json)
     context.exit(0 if same else DIFFERENT)
@@ -65,7 +70,7 @@ def _style(line: str) -> str:
 def _against_lock(book: Book, text: Text, as_json: bool) -> bool:
     recorded = None if book.lock is None else book.lock.recorded(text.prompt)
     same = recorded in (None, text.prompt.id)
-    command = f"git log -p -- {shown(text.place)}"
+    command = shlex.join(["git", "log", "-p", "--", shown(text.place)])
     if as_json:
         document({"recorded": recorded, "now": text.prompt.id, "same": same, "command": None if same else command})
     elif recorded is None:

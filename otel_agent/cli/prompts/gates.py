@@ -5,6 +5,7 @@ Decides that alone. `GATES` are asked before a version goes out to more runs; `S
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def is_as_recorded(book: Book, ref: Ref) -> Iterator[str]:
         name = f"{ref.name}:{ref.version}"
         yield (
             f"the text of {name} in {shown(text.place)} is not the one that {shown(book.lock_file)} records; "
-            f"see `otel-agent prompts diff {name}`"
+            f"see `otel-agent prompts diff {shlex.quote(name)}`"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ def _notes(book: Book, rows: list[Row]) -> None:
             note(f"{forced[0]}={forced[1]} is set here and wins over all of this")
     for row in rows:
         if row.lock == "changed":
-            note(f"the text of {row.ref} has changed under its version: `otel-agent prompts diff {row.ref}`")
+            note(
+                f"the text of {row.ref} has changed under its version: `otel-agent prompts diff {shlex.quote(row.ref)}`"
+            )
         if row.text is None and row.active and row.name in book.registry.names:
             note(f"{row.ref} is active and has no text here: selecting it is an error")
     if any(row.lock == "not locked" for row in rows) and book.lock is not None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from otel_agent.cli.prompts.book import Book, read_book, shown
-from otel_agent.cli.prompts.code import prompts_in_code
+from otel_agent.cli.prompts.code import from_option, with_code
 from otel_agent.cli.prompts.options import Command, reads, who_or_user, writes
 from otel_agent.cli.prompts.printing import complain, document, note, say
-from otel_agent.prompts import Prompt, Registry
-from otel_agent.stores.prompt_lock import lock_prompts
+from otel_agent.prompts import Prompt
+from otel_agent.stores.prompt_lock import PromptLock, check_lock, lock_prompts
 from otel_agent.stores.release_writer import now
 
 __all__ = ["lock"]
@@ -27,13 +27,7 @@ EXITS = (
 @click.option(
     "--check", is_flag=True, help="Write nothing; exit with 1 where something is not recorded or gone, for CI."
 )
-@click.option(
-    "--from",
-    "places",
-    multiple=True,
-    metavar="MODULE:ATTRIBUTE",
-    help="Also the Prompt or the list of them that stands there in your code; may be repeated. The module is imported.",
-)
+@from_option
 @writes
 @reads
 @click.pass_context
@@ -51,9 +45,10 @@ def lock(
     What is recorded stays. From then on a text that changes under its version is refused: by this command, and by every
     process that loads it. Keep the file under version control: each line is a prompt that somebody lets pass.
     """
-    book = read_book(config)
-    in_code = [prompt for place in places for prompt in prompts_in_code(place)]
-    prompts = list(Registry((*book.registry, *in_code)))
+    book = with_code(read_book(config), places)
+    prompts = list(book.registry)
+    for text in book.texts.values():
+        check_lock(book.lock or PromptLock(), [text.prompt], place=text.code)
     only_look = dry_run or check
     gone = _gone(book, prompts) if check else {}
     added = lock_prompts(book.lock_file, prompts, who=who_or_user(who), when=now(), dry_run=only_look)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,4 +102,5 @@ def _tell_of_the_canary(done: Done) -> None:
     """Says how to take back a canary alone, which somebody may have meant who named no version."""
     before = done.before
     if before is not None and before.candidate is not None and done.after.active != before.active:
-        note(f"`otel-agent prompts rollback {before.active}` would have taken back the canary {before.candidate} alone")
+        command = f"otel-agent prompts rollback {shlex.quote(before.active)}"
+        note(f"`{command}` would have taken back the canary {before.candidate} alone")

@@ -5,6 +5,7 @@ Decides that, and what a shell is offered. Knows no release but by its name.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def the_name(book: Book, command: str) -> str:
         raise click.UsageError(
             "there is no prompt here: no otel-agent.yaml, or it names none. --config FILE names one."
         )
-    ways = " or ".join(f"`otel-agent prompts {command} {name}`" for name in book.names[:6])
+    ways = " or ".join(f"`otel-agent prompts {command} {shlex.quote(name)}`" for name in book.names[:6])
     raise click.UsageError(f"there are several prompts: {ways}")
 
 
