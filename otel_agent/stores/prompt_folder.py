@@ -13,22 +13,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from otel_agent import checks
 from otel_agent.prompts import Prompt
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.files import read_text
 
-__all__ = ["PromptFile", "parse_prompt_file", "read_prompt_folder"]
+__all__ = ["PromptFile", "Report", "parse_prompt_file", "read_prompt_folder"]
+
+T = TypeVar("T")
 
 SUFFIX = ".md"
+README = "readme.md"  # says what a folder is for
 FENCE = "---"
 KEYS = ("owner", "description")
 _LONGEST_KEY_TEXT = 2_000
+_CLOSING = re.compile(rf"\n{FENCE}[ \t]*\n")
 _OPENING = re.compile(rf"{FENCE}[ \t]*(?=\n)")
 _TEXT = "tag:yaml.org,2002:str"
 
@@ -50,19 +54,48 @@ class PromptFile:
     description: str | None = None
 
 
-def read_prompt_folder(folder: Path) -> list[PromptFile]:
-    """Reads every `<name>/<version>.md`, sorted by path; what starts with a dot is left alone.
+Report = Callable[[Path, InvalidSetting], object]
+
+
+def _refuse(_: Path, wrong: InvalidSetting) -> None:
+    raise wrong
+
+
+def read_prompt_folder(folder: Path, *, report: Report = _refuse) -> list[PromptFile]:
+    """Reads every `<name>/<version>.md`, sorted by path; what starts with a dot and each README.md is left alone.
+
+    Args:
+        folder: the folder.
+        report: takes a file, or a folder in it, that is wrong, and why; it is left out then. By default that is raised.
 
     Raises:
-        InvalidSetting: the folder or a file cannot be read, or a file holds what it must not; the field names it.
+        InvalidSetting: the folder cannot be read; or a file cannot, or holds what it must not, and the field names it.
     """
-    paths = (path for name in _inside(folder) if name.is_dir() for path in _versions(Path(name.path)))
-    # what has gone since it was listed, or is a link to nothing, is no prompt
-    return [parse_prompt_file(path, text) for path in paths if (text := read_text(path)) is not None]
+    inside = (_attempt(Path(name.path), _versions, report) for name in _inside(folder) if name.is_dir())
+    files = (_attempt(path, _read, report) for paths in inside for path in paths or ())
+    return [file for file in files if file is not None]
 
 
-def _versions(folder: Path) -> Iterator[Path]:
-    return (Path(entry.path) for entry in _inside(folder) if entry.name.endswith(SUFFIX) and not entry.is_dir())
+def _attempt(path: Path, read: Callable[[Path], T], report: Report) -> T | None:
+    try:
+        return read(path)
+    except InvalidSetting as wrong:
+        report(path, wrong)
+        return None
+
+
+def _versions(folder: Path) -> list[Path]:
+    return [Path(entry.path) for entry in _inside(folder) if _is_prompt(entry.name) and not entry.is_dir()]
+
+
+def _is_prompt(name: str) -> bool:
+    return name.endswith(SUFFIX) and name.lower() != README
+
+
+def _read(path: Path) -> PromptFile | None:
+    """Reads a file; what has gone since it was listed, or is a link to nothing, is no prompt."""
+    text = read_text(path)
+    return None if text is None else parse_prompt_file(path, text)
 
 
 def _inside(folder: Path) -> list[os.DirEntry[str]]:
@@ -98,11 +131,11 @@ def _split(path: Path, text: str) -> tuple[dict[str, str], str]:
     opening = _OPENING.match(text)
     if opening is None:
         return {}, text
-    head, fence, body = text[opening.end() :].partition(f"\n{FENCE}\n")
-    if not fence:
+    closing = _CLOSING.search(text, opening.end())
+    if closing is None:
         allowed = f"ended by a line {FENCE!r}, as it is begun by one"
         raise InvalidSetting(field=f"{path}: front matter", value=None, allowed=allowed)
-    return _about(path, head), body
+    return _about(path, text[opening.end() : closing.start()]), text[closing.end() :]
 
 
 def _about(path: Path, head: str) -> dict[str, str]:

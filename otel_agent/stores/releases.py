@@ -229,7 +229,7 @@ class ReleaseSelector:
             return kept
 
     def _filed(self, kept: tuple[Prompt, ...], override: Override) -> tuple[Prompt, ...]:
-        filed = self._sources.filed()
+        filed = self._sources.filed(kept)
         missed = () if filed else _missed(self._sources, self._wanted(override), kept)
         if missed:
             allowed = f"there: it had the text of {missed[0].id}"

@@ -14,13 +14,15 @@ from otel_agent.config.values import Config
 from otel_agent.prompts import Prompt, Registry, Release, parse_ref, releases
 from otel_agent.stop import InvalidSetting
 from otel_agent.stores.flags import Flags, OpenFeatureFlags
-from otel_agent.stores.prompt_folder import read_prompt_folder
+from otel_agent.stores.prompt_folder import SUFFIX, read_prompt_folder
 from otel_agent.stores.prompt_lock import LOCK_FILE, SOMEWHERE, PromptLock, check_lock, read_lock
 from otel_agent.stores.release_writer import OVERRIDE_FILE
+from otel_agent.telemetry.guard import warn_once
 
 __all__ = ["PROMPT_FOLDER", "Sources", "forced_releases", "override_of", "sources_of", "variable_of"]
 
 PROMPT_FOLDER = "prompts"
+LEFT_OUT = "it is left out, for no otel-agent.yaml and no variable says that this folder holds prompts"
 
 _PREFIX = "OTEL_AGENT_PROMPT_"  # and the prompt's name, as in OTEL_AGENT_PROMPT_SUPPORT
 
@@ -55,6 +57,7 @@ class Sources:
         texts: texts of the configuration, by name and version.
         folder: the prompt folder, or None for none.
         folder_expected: whether the folder must be there.
+        folder_found: whether nothing but its name says that it holds prompts: what in it is none is left out then.
         lock: the lock file, which need not be there, or None for none.
         releases: those of the configuration, by prompt name.
         override: the override file, which need not be there, or None for none.
@@ -66,21 +69,38 @@ class Sources:
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]], repr=False)
     folder: Path | None = None
     folder_expected: bool = True
+    folder_found: bool = False
     lock: Path | None = None
     releases: Mapping[str, Release] = field(default_factory=dict[str, Release])
     override: Path | None = None
     flags: Flags | None = None
     key: Path | None = None
 
-    def filed(self) -> tuple[Prompt, ...]:
+    def filed(self, known: Iterable[Prompt] = ()) -> tuple[Prompt, ...]:
         """Gives the prompts of the folder, as it is now.
+
+        Args:
+            known: those that were there before; none of them is left out as something else than a prompt.
 
         Raises:
             InvalidSetting: the folder cannot be read, or a file holds what it must not.
         """
-        if self.folder is None or (not self.folder_expected and not self.folder.exists()):
+        if self.folder is None or not self.has_folder:
             return ()
-        return tuple(file.prompt for file in read_prompt_folder(self.folder))
+        below = {self.folder / prompt.name / f"{prompt.version}{SUFFIX}" for prompt in known}
+        prompts = below | {path.parent for path in below}
+
+        def report(path: Path, wrong: InvalidSetting) -> None:
+            if path in prompts or not self.folder_found:
+                raise wrong
+            warn_once(f"left out:{path}", "%s; %s", wrong, LEFT_OUT)
+
+        return tuple(file.prompt for file in read_prompt_folder(self.folder, report=report))
+
+    @property
+    def has_folder(self) -> bool:
+        """Whether there is a folder to read, or has to be one."""
+        return self.folder is not None and (self.folder_expected or self.folder.is_dir())
 
     def recorded(self) -> PromptLock:
         """Gives what the lock records, as it is now; nothing where there is none.
@@ -130,6 +150,7 @@ def sources_of(config: Config, prompts: Iterable[Prompt] = ()) -> Sources:
         texts=section.texts,
         folder=section.folder or base / PROMPT_FOLDER,
         folder_expected=section.folder is not None,
+        folder_found=section.folder is None and config.file is None,
         lock=base / LOCK_FILE,
         releases=releases(section.active, section.rollback, section.canary),
         override=override_of(config),

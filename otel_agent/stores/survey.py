@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from otel_agent.prompts import Prompt, Registry
 from otel_agent.stop import InvalidSetting
-from otel_agent.stores.files import read_text
-from otel_agent.stores.prompt_folder import SUFFIX, PromptFile, parse_prompt_file, read_prompt_folder
+from otel_agent.stores.prompt_folder import PromptFile, read_prompt_folder
 from otel_agent.stores.prompt_lock import PromptLock, check_lock, read_lock
 from otel_agent.stores.sources import Sources
 
@@ -29,44 +27,35 @@ class Survey:
         registry: all prompts; of two texts under one name and version, the first.
         lock: what is recorded, or None where there is no lock file, or it cannot be read.
         problems: what is wrong.
+        left_out: why files of the folder are no prompts, where a process that starts leaves them out.
     """
 
     files: tuple[PromptFile, ...]
     registry: Registry
     lock: PromptLock | None
     problems: tuple[InvalidSetting, ...]
+    left_out: tuple[InvalidSetting, ...] = ()
 
 
 def survey(sources: Sources) -> Survey:
     """Reads folder, texts and lock, and goes on behind everything that is wrong."""
     problems: list[InvalidSetting] = []
-    files = _files(sources, problems)
+    left_out: list[InvalidSetting] = []
+    files = _files(sources, left_out if sources.folder_found else problems)
     written = (Prompt(name, version, text) for name, texts in sources.texts.items() for version, text in texts.items())
     registry = _registry((*sources.prompts, *written, *(file.prompt for file in files)), problems)
-    return Survey(files=files, registry=registry, lock=_lock(sources, problems), problems=tuple(problems))
+    lock = _lock(sources, problems)
+    return Survey(files=files, registry=registry, lock=lock, problems=tuple(problems), left_out=tuple(left_out))
 
 
 def _files(sources: Sources, problems: list[InvalidSetting]) -> tuple[PromptFile, ...]:
-    folder = sources.folder
-    if folder is None or (not sources.folder_expected and not folder.exists()):
+    if sources.folder is None or not sources.has_folder:
         return ()
     try:
-        return tuple(read_prompt_folder(folder))
+        return tuple(read_prompt_folder(sources.folder, report=lambda _, wrong: problems.append(wrong)))
     except InvalidSetting as wrong:
-        found = list(_one_by_one(folder))
-        mistakes = [each for each in found if isinstance(each, InvalidSetting)]
-        problems += mistakes or [wrong]
-        return tuple(each for each in found if isinstance(each, PromptFile))
-
-
-def _one_by_one(folder: Path) -> Iterator[PromptFile | InvalidSetting]:
-    for path in sorted(folder.glob(f"[!.]*/[!.]*{SUFFIX}")):
-        try:
-            text = None if path.is_dir() else read_text(path)
-            if text is not None:
-                yield parse_prompt_file(path, text)
-        except InvalidSetting as wrong:
-            yield wrong
+        problems.append(wrong)
+        return ()
 
 
 def _registry(prompts: Iterable[Prompt], problems: list[InvalidSetting]) -> Registry:

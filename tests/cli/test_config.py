@@ -224,6 +224,20 @@ def test_a_variable_whose_version_may_be_in_code_is_a_note(
     assert note.endswith("unless code has its text, configure() refuses to start")
 
 
+def test_a_file_that_is_no_prompt_is_a_note_where_nothing_says_that_it_should_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt_file("x:y", "---\ntitle: A\n---\nText.")
+    (note,) = (line for line in printed(capsys, "check").splitlines() if "title" in line)
+    assert note.startswith("note: ")
+    assert "it is left out" in note
+    monkeypatch.setenv("OTEL_AGENT_PROMPTS_FOLDER", "prompts")
+    assert "error: " in printed(capsys, "check", status=1)
+    monkeypatch.delenv("OTEL_AGENT_PROMPTS_FOLDER")
+    written("budgets: {max_steps: 5}")
+    assert "error: " in printed(capsys, "check", status=1)
+
+
 @pytest.mark.parametrize("value", ["v9", "sales:v1"])
 def test_a_variable_that_names_no_version_of_its_prompt_is_an_error(
     value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -137,6 +137,14 @@ class TestList:
         assert re.search(r"v15 +no text +active", out)
         assert "support:v15 is active and has no text here: selecting it is an error" in err
 
+    def test_a_file_that_is_left_out_is_told(self, cli: Run, folder: Path) -> None:
+        _write(folder / "prompts" / "x" / "y.md", "---\ntitle: A\n---\nText.\n")
+        assert cli("list").code == 1
+        (folder / "otel-agent.yaml").unlink()
+        code, _, err = cli("list")
+        assert code == 0
+        assert re.match("note: .*y.md: front matter = 'title'.*it is left out", err)
+
     def test_a_variable_that_wins_is_told(self, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OTEL_AGENT_PROMPT_SUPPORT", "support:v12")
         assert "note: OTEL_AGENT_PROMPT_SUPPORT=support:v12 is set here and wins" in cli("list").err

@@ -200,9 +200,7 @@ def test_what_has_the_name_of_the_file_and_is_none_is_refused() -> None:
         configure()
     here.rmdir()
     here.symlink_to("nothing.yaml")
-    with pytest.raises(
-        InvalidSetting, match="No such file or directory, to which this is a link"
-    ):
+    with pytest.raises(InvalidSetting, match="No such file or directory, to which this is a link"):
         configure()
     Path("nothing.yaml").write_text("observability: {mode: observe}")
     assert current().observability.mode == "observe"

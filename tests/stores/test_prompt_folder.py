@@ -40,7 +40,8 @@ def test_name_and_version_are_the_path(tmp_path: Path) -> None:
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:
-    for name in ("README.md", "support/.draft.md", "support/notes.txt", ".git/a.md", "support/old/v1.md"):
+    others = ("README.md", "support/.draft.md", "support/notes.txt", ".git/a.md", "support/old/v1.md")
+    for name in (*others, "support/README.md", "sales/readme.md"):
         put(tmp_path, name, "---\nbroken")
     assert read_prompt_folder(tmp_path) == []
 
@@ -48,6 +49,13 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
 def test_the_front_matter_is_not_the_text() -> None:
     file = parse_prompt_file(PATH, "---\nowner: support-team\ndescription: 'Cites: sources.'\n---\nAnswer.\n")
     assert (file.prompt.text, file.owner, file.description) == ("Answer.", "support-team", "Cites: sources.")
+
+
+@pytest.mark.parametrize("fence", ["---", "--- ", "---\t "])
+def test_blanks_behind_a_fence_are_none_of_it(fence: str) -> None:
+    file = parse_prompt_file(PATH, f"{fence}\nowner: a\n{fence}\nAnswer.\n--- \n")
+    assert (file.prompt.text, file.owner) == ("Answer.\n--- ", "a")
+    assert body(f"{fence}\n{fence}\nAnswer.") == "Answer."
 
 
 @pytest.mark.parametrize(
@@ -103,7 +111,7 @@ def test_any_file_is_a_prompt_or_one_error(text: str) -> None:
         ("", r"v13\.md: Prompt\.text = ''"),
         ("---\nowner: a\n---\n", r"v13\.md: Prompt\.text = ''"),
         ("---\nowner: a\n", r"v13\.md: front matter.*ended by a line '---'"),
-        ("---\nowner: a\n--- \nAnswer.", r"ended by a line"),
+        ("---\nowner: a\n---x\nAnswer.", r"ended by a line"),
         ("---\nownr: a\n---\nAnswer.", r"front matter = 'ownr': must be one of the keys owner, .*did you mean owner"),
         ("---\nowner: [a]\n---\nAnswer.", r"v13\.md: owner = '\[a\]': must be a text"),
         ("---\nowner: 2026-13-45\n---\nAnswer.", r"v13\.md: owner = '2026-13-45': must be a text, in quotes"),

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from otel_agent import InvalidSetting, Prompt
 from otel_agent.config import file
+from otel_agent.config.current import current
 from otel_agent.prompts import NOBODY, Audience, Canary, Change, Override, Release, dump_override
 from otel_agent.stores import looks, sources
 from otel_agent.stores.files import replace_text
@@ -278,7 +280,7 @@ def test_a_missing_text_is_not_looked_for_at_every_selection(
 ) -> None:
     found, reads = selector(folder=folder, prompts=[V13]), list[Path]()
 
-    def read(folder: Path) -> list[PromptFile]:
+    def read(folder: Path, **_: object) -> list[PromptFile]:
         reads.append(folder)
         clock.advance(0.1)  # a folder that takes its time
         return []
@@ -419,6 +421,44 @@ def test_a_folder_that_nothing_needs_is_not_missed(tmp_path: Path, caplog: pytes
     folder.rename(tmp_path / "gone")
     assert got(selector(**sources)) == ("v13", "active", "configuration")
     assert not warnings(caplog)
+
+
+STRANGERS = {
+    "x/y.md": b"---\ntitle: A\n---\nText.\n",
+    "x/latin.md": "für".encode("latin-1"),
+    "x/empty.md": b"",
+}
+
+
+def test_what_is_no_prompt_stops_nobody_who_never_said_that_the_folder_holds_prompts(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "support" / "v13.md").write_text("Text of v13.\n")
+    for name, content in STRANGERS.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert got(ReleaseSelector(sources_of(current()))) == ("v13", "active", "configuration")
+    assert len(warnings(caplog)) == len(STRANGERS), "once for each file"
+    assert all("it is left out" in each for each in warnings(caplog))
+    (folder / "support" / "v13.md").write_text("---\ntitle: A\n---\nText.\n")
+    caplog.clear()
+    assert got(ReleaseSelector(sources_of(current()))) == ("v13", "active", "last_known_good"), "it was a prompt"
+    (warning,) = warnings(caplog)
+    assert "v13.md" in warning
+    monkeypatch.setenv("OTEL_AGENT_PROMPTS_FOLDER", "prompts")
+    with pytest.raises(InvalidSetting, match="front matter = 'title'"):
+        ReleaseSelector(sources_of(replace(current(), file=tmp_path / "another.yaml")))
+
+
+def test_a_file_of_the_name_of_the_folder_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prompts").write_text("Text.\n")
+    monkeypatch.chdir(tmp_path)
+    assert not list(ReleaseSelector(sources_of(current())).registry)
+    monkeypatch.setenv("OTEL_AGENT_PROMPTS_FOLDER", "prompts")
+    with pytest.raises(InvalidSetting, match="must be a folder that can be read"):
+        ReleaseSelector(sources_of(current()))
 
 
 def alone(folder: Path, **more: Any) -> ReleaseSelector:

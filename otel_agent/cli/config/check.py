@@ -22,7 +22,7 @@ from otel_agent.config.values import Config
 from otel_agent.deploy.thresholds import settled
 from otel_agent.prompts import Override, Ref, Registry, parse_ref
 from otel_agent.stores.override import OverrideFile
-from otel_agent.stores.sources import Sources, forced_releases, sources_of
+from otel_agent.stores.sources import LEFT_OUT, Sources, forced_releases, sources_of
 from otel_agent.stores.survey import Survey, changed_texts, survey
 from otel_agent.views.text import plural
 
@@ -86,6 +86,7 @@ class _Report:
         found = survey(sources)
         for mistake in (*found.problems, *changed_texts(found)):
             self._error(mistake)
+        self.notes += [f"{wrong}; {LEFT_OUT}" for wrong in found.left_out]
         self._forced(found.registry)
         self.notes += [*_without_text(config, found.registry), *_unrecorded(sources, found)]
         try:

@@ -87,6 +87,7 @@ class Book:
         override: what stands in the override file.
         broken: why the override file cannot be read, or None.
         problems: everything else that is wrong, of which nothing is in here.
+        left_out: why files of the folder are no prompts, where a process that starts leaves them out.
     """
 
     config: Config
@@ -99,6 +100,7 @@ class Book:
     override: Override
     broken: InvalidSetting | None = None
     problems: tuple[InvalidSetting, ...] = ()
+    left_out: tuple[InvalidSetting, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -212,6 +214,7 @@ def read_what_can_be(file: Path | None = None) -> Book:
         override=override,
         broken=broken,
         problems=(*problems, *found.problems),
+        left_out=found.left_out,
     )
 
 

@@ -12,6 +12,7 @@ from otel_agent.cli.prompts.book import Book, Row, read_book, shown
 from otel_agent.cli.prompts.options import Command, reads
 from otel_agent.cli.prompts.printing import document, note, release_json, say, table
 from otel_agent.cli.prompts.targets import NAME, name_of
+from otel_agent.stores.sources import LEFT_OUT
 from otel_agent.views.text import Cell, Span
 
 __all__ = ["list_"]
@@ -60,6 +61,8 @@ def _notes(book: Book, rows: list[Row]) -> None:
         forced = book.forced(name)
         if forced is not None:
             note(f"{forced[0]}={forced[1]} is set here and wins over all of this")
+    for wrong in book.left_out:
+        note(f"{wrong}; {LEFT_OUT}")
     for row in rows:
         if row.lock == "changed":
             note(
