@@ -19,6 +19,7 @@ from otel_agent.stop import InvalidSetting
 __all__ = [
     "Money",
     "choice",
+    "class_name",
     "count",
     "each",
     "flag",
@@ -44,6 +45,23 @@ LONGEST_TEXT = 256
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+
+
+_QUALNAME: Callable[[type], str] = type.__dict__["__qualname__"].__get__
+_MODULE: Callable[[type], object] = type.__dict__["__module__"].__get__
+
+
+def class_name(value: object) -> str:
+    """Gives the qualified name of a value's class with its module; nothing of the class itself is asked.
+
+    A metaclass may raise for whoever looks at its classes, and a class may have anything for its module.
+    """
+    try:
+        module = _MODULE(type(value))
+    except AttributeError:
+        module = None
+    name = _QUALNAME(type(value))
+    return f"{module}.{name}" if type(module) is str else name
 
 
 def count(field: str, value: object, *, least: int = 0, most: int = LARGEST_COUNT) -> int:

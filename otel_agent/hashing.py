@@ -1,7 +1,8 @@
 """Hashes of values: one canonical JSON text for equal values, whole and never cut: equal arguments hash equally.
 
 The form follows RFC 8785 where Python's numbers allow it: sorted keys, no white space, 1.0 as 1. What JSON has no word
-for is taken by its class and its own public value; what has none either is only equal to itself. Never raises.
+for is taken by its class and its own public value; what has none either is only equal to itself: it is numbered, as an
+address may soon be another object's. Never raises.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
+import itertools
 import json
+import re
+import weakref
 from typing import Any
 
 from otel_agent import checks
@@ -17,6 +21,11 @@ from otel_agent import checks
 __all__ = ["canonical", "digest", "keyed_digest"]
 
 MOST_DEPTH = 64
+_NO_VALUE = re.compile(r" at 0x[0-9a-f]|\.\.\.|\u2026|^\.\.\s", re.IGNORECASE | re.MULTILINE)
+"""A text that names an address, or is cut short, as those of large tables are: others may have the same."""
+
+_numbers = itertools.count()
+_numbered: dict[int, tuple[weakref.ref[Any], int]] = {}
 
 
 def canonical(value: object) -> bytes:
@@ -74,7 +83,7 @@ def _container(value: object, depth: int) -> Any:
         return {"set": sorted(canonical(item).decode("utf-8", "surrogatepass") for item in checks.each(value))}
     if isinstance(value, (bytes, bytearray)):
         return {"bytes": hashlib.sha256(value).hexdigest()}
-    return {_class_name(value): _object(value, depth)}
+    return {checks.class_name(value): _object(value, depth)}
 
 
 def _object(value: Any, depth: int) -> Any:
@@ -86,20 +95,42 @@ def _object(value: Any, depth: int) -> Any:
     kind = _class_of(value)
     if kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__:
         return _itself(value)
-    return str(value)
+    return _valued(value)
 
 
 def _class_of(value: object) -> Any:
     return type(value)
 
 
+def _valued(value: object) -> str:
+    """Gives a value as text, or its number where others may have that text."""
+    text = str(value)
+    return _itself(value) if _NO_VALUE.search(text) or str(id(value)) in text else text
+
+
 def _key(key: object) -> str:
-    return key if isinstance(key, str) else f"{_class_name(key)}:{key}"
+    return key if isinstance(key, str) else f"{checks.class_name(key)}:{_valued(key)}"
 
 
 def _itself(value: object) -> str:
-    return f"{_class_name(value)}@{id(value):x}"
+    return f"{checks.class_name(value)}@{_number_of(value):012x}"
 
 
-def _class_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+def _number_of(value: object) -> int:
+    """Gives the number of one object, the same as long as it lives; each time another where that cannot be known."""
+    key = id(value)
+    known = _numbered.get(key)
+    if known is not None and known[0]() is value:
+        return known[1]
+    number = next(_numbers)
+    try:
+        _numbered[key] = weakref.ref(value, lambda gone: _forget(key, gone)), number
+    except TypeError:  # as of an iterator of a list
+        return number
+    return number
+
+
+def _forget(key: int, gone: weakref.ref[Any]) -> None:
+    known = _numbered.get(key)
+    if known is not None and known[0] is gone:
+        del _numbered[key]

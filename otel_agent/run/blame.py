@@ -51,5 +51,10 @@ def blame(exc: BaseException, root_id: str, code: StopCode) -> bool:
 
 def blamed(exc: BaseException, root_id: str) -> StopCode | None:
     """Gives the code that an exception was marked with in this tree of runs, or None."""
-    mark = object.__getattribute__(exc, "__dict__").get(_MARK)  # an exception may refuse to be asked, too
+    try:
+        mark = object.__getattribute__(
+            exc, _MARK
+        )  # an exception may refuse to be asked, or to show its attributes, too
+    except AttributeError:
+        return None
     return StopCode(mark[1]) if isinstance(mark, tuple) and mark[0] == root_id else None

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Status, StatusCode
 
-from otel_agent import semconv
+from otel_agent import checks, semconv
 from otel_agent.telemetry.guard import broken
 from otel_agent.usage import RunRecord
 
@@ -116,8 +116,7 @@ def trace_id(span: Span) -> str | None:
 
 def error_type(exc: BaseException) -> str:
     """Gives an exception's qualified name, without `builtins.`."""
-    kind = type(exc)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return checks.class_name(exc).removeprefix("builtins.")
 
 
 def record_exception(span: Span, exc: BaseException, capture: str) -> None:

@@ -56,6 +56,31 @@ class OfHostileKind(metaclass=HostileKind):
     pass
 
 
+class HostileExceptionKind(type):
+    """Makes exceptions whose class does not say what it is called."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        if name in ("__qualname__", "__module__"):
+            raise ZeroDivisionError(name)
+        return super().__getattribute__(name)
+
+
+class OfHostileExceptionKind(Exception, metaclass=HostileExceptionKind):
+    pass
+
+
+class WithoutModule(Exception):
+    """Says nothing of where it is from."""
+
+    __module__ = property(refuse)  # type: ignore[assignment]
+
+
+class WithoutAttributes(Exception):
+    """Refuses to show its attributes."""
+
+    __dict__ = property(refuse)  # type: ignore[assignment]
+
+
 class HostileException(Exception):
     """Refuses everything that anybody might do to look at it or to mark it."""
 
@@ -88,6 +113,7 @@ THINGS: dict[str, Callable[[], Any]] = {
     "nested deep": lambda: nested(100_000),
     "set": lambda: {1, "a"},
 }
+NEVER_SEEN_AGAIN = ("inside itself", "nested deep")  # what is in them too deep has no value and cannot be numbered
 anything = pytest.mark.parametrize("thing", THINGS)
 
 
@@ -163,7 +189,7 @@ def test_the_object_of_a_method_is_not_looked_at(verb: Verb, thing: str) -> None
     assert Thing().method(given) is given
 
 
-@anything
+@pytest.mark.parametrize("thing", [thing for thing in THINGS if thing not in NEVER_SEEN_AGAIN])
 def test_arguments_that_are_compared_may_be_anything(kept: Capture, thing: str) -> None:
     @tool_call("it")
     def takes(given: Any) -> int:
@@ -174,6 +200,13 @@ def test_arguments_that_are_compared_may_be_anything(kept: Capture, thing: str) 
         assert [takes(given), takes(given)] == [1, 1]
         with pytest.raises(LoopDetected):
             takes(given)
+
+
+@pytest.mark.parametrize("thing", NEVER_SEEN_AGAIN)
+def test_what_cannot_be_known_again_is_no_repeat(kept: Capture, thing: str) -> None:
+    given = THINGS[thing]()
+    with agent_run("a", budget=Budget(max_repeats=1)):
+        assert [tool_call("it")(lambda given: 1)(given) for _ in range(3)] == [1, 1, 1]
 
 
 def test_iterators_among_the_arguments_are_not_read(verb: Verb) -> None:
@@ -214,6 +247,33 @@ def test_an_exception_that_cannot_be_looked_at_goes_on(
     (event,) = span.events
     message = "ZeroDivisionError instead of a message" if capture == "full" else None
     assert (event.attributes or {}).get("exception.message") == message
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (OfHostileExceptionKind, "tests.run.test_drive_hostile.OfHostileExceptionKind"),
+        (WithoutModule, "WithoutModule"),
+        (WithoutAttributes, "tests.run.test_drive_hostile.WithoutAttributes"),
+    ],
+)
+def test_an_exception_whose_class_cannot_be_looked_at_goes_on(
+    kept: Capture, verb: Verb, kind: type[Exception], name: str
+) -> None:
+    problem, raised = kind(), None
+
+    @verb.make()
+    def fails() -> None:
+        raise problem
+
+    try:
+        with agent_run("outer"):
+            fails()
+    except BaseException as exc:
+        raised = exc
+    assert raised is problem
+    assert [(span.attributes or {}).get("error.type") for span in kept.spans] == [name] * 2
+    assert [len(span.events) for span in kept.spans] == [1, 0]  # recorded once
 
 
 def test_an_exception_of_10_mb_goes_on_and_its_message_stays_here(kept: Capture, verb: Verb) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -214,6 +217,62 @@ def test_loops_through_a_nested_run_are_loops_of_the_outer_one() -> None:
         with pytest.raises(LoopDetected) as caught:
             search(1)
     assert caught.value.run_id == run.id
+
+
+class Table:
+    """Shows its first and last rows only, as large tables do."""
+
+    def __init__(self, rows: list[int]) -> None:
+        self.rows = rows
+
+    def __repr__(self) -> str:
+        return f"{self.rows[0]}\n..  ..\n{self.rows[-1]}"
+
+
+class Plain:
+    pass
+
+
+class Numbered:
+    """Names its own address, in decimals."""
+
+    def __repr__(self) -> str:
+        return f"<Numbered {id(self)}>"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: (each for each in [number]),
+        lambda number: iter([number]),
+        lambda number: map(int, [number]),
+        lambda number: memoryview(bytes([number])),
+        lambda number: io.StringIO(str(number)),
+        lambda number: lambda: number,
+        lambda number: object(),
+        lambda number: Plain(),
+        lambda number: Numbered(),
+        lambda number: [{"deep": Plain()}],
+        lambda number: {Plain(): number // 10},
+        lambda number: deque([Plain()]),
+        lambda number: Plain().__init__,
+        lambda number: Table([1, number, 3]),
+    ],
+)
+def test_loops_are_none_where_the_arguments_only_look_the_same(make: Callable[[int], Any]) -> None:
+    with agent_run(budget=Budget(max_repeats=1)) as run:
+        for number in range(20):
+            search(make(number))  # the next is often made where this one was
+    assert run.result.usage.tool_calls == 20
+
+
+def test_loops_are_seen_in_calls_with_one_object_again_and_again() -> None:
+    given = Plain()
+    with agent_run(budget=Budget(max_repeats=1)):
+        search(given)
+        search(Plain())
+        with pytest.raises(LoopDetected):
+            search(given)
 
 
 class Argument:
