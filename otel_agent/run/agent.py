@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import INVALID_SPAN, SpanKind
 
 from otel_agent import checks, config, semconv
 from otel_agent import context as ctx
@@ -132,7 +132,8 @@ class AgentVerb(Verb[Run]):
         if tracer is not None:
             name = f"{semconv.OPERATION_RUN} {run.agent}"
             run.span = spans.start(tracer, name, context, SpanKind.INTERNAL, self._at_start(run))
-            inside[spans.SPAN] = run.span
+            if run.span is not INVALID_SPAN:  # of a failure: the span around stays the current one
+                inside[spans.SPAN] = run.span
             run.recorded = run.span.is_recording()
             if run.recorded:
                 spans.write(run.span, self._more(run))

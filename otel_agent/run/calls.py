@@ -18,7 +18,7 @@ from otel_agent.run.blame import blame, code_for, is_cancellation, is_decision
 from otel_agent.run.drive import Verb
 from otel_agent.run.exits import is_dying
 from otel_agent.run.state import Run, RunFrame, plain, run_of
-from otel_agent.stop import AgentStop, InvalidSetting, RunClosed, StopIgnored, ToolDenied
+from otel_agent.stop import AgentStop, InvalidSetting, RunClosed, StopCode, StopIgnored, ToolDenied
 from otel_agent.telemetry import spans
 from otel_agent.telemetry.guard import broken, warn_once
 from otel_agent.telemetry.listeners import heard, tell
@@ -101,7 +101,9 @@ def start_frame(call: C, verb: CallVerb[C], context: Context) -> None:
             span.set_attributes(verb.attributes(call))
     except Exception as exc:
         broken("starting a span", exc)
-        span = INVALID_SPAN
+        call.span = INVALID_SPAN
+        attach(Context({**context, FRAME: call}))  # the span around stays the current one: the trace is not torn
+        return
     call.span = span
     attach(Context({**context, FRAME: call, SPAN: span}))
 
@@ -127,6 +129,7 @@ def close_failed(run: Run | None, span: Span, kind: str, exc: BaseException) -> 
         The error type, or None for an early close.
     """
     if isinstance(exc, GeneratorExit):
+        spans.write(span, {semconv.STOP_REASON: str(StopCode.CANCELLED)})
         return None
     error = error_of(exc)
     if is_cancellation(exc):

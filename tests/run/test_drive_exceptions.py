@@ -64,6 +64,14 @@ def partial_call(verb: Verb, fail: Fail) -> None:
     verb.make()(functools.partial(fail))()
 
 
+def callable_object_call(verb: Verb, fail: Fail) -> None:
+    class Thing:
+        def __call__(self) -> None:
+            fail()
+
+    verb.make()(Thing())()
+
+
 def generator_call(verb: Verb, fail: Fail) -> None:
     @verb.make()
     def fails() -> Iterator[int]:
@@ -109,6 +117,15 @@ async def gives_coroutine_call(verb: Verb, fail: Fail) -> None:
     await fails()
 
 
+async def async_method_call(verb: Verb, fail: Fail) -> None:
+    class Thing:
+        @verb.make()
+        async def fails(self) -> None:
+            fail()
+
+    await Thing().fails()
+
+
 async def async_generator_call(verb: Verb, fail: Fail) -> None:
     @verb.make()
     async def fails() -> AsyncIterator[int]:
@@ -128,6 +145,7 @@ SYNC: tuple[Callable[[Verb, Fail], None], ...] = (
     sync_call,
     method_call,
     partial_call,
+    callable_object_call,
     generator_call,
     gives_generator_call,
     with_block,
@@ -135,9 +153,11 @@ SYNC: tuple[Callable[[Verb, Fail], None], ...] = (
 ASYNC: tuple[Callable[[Verb, Fail], Coroutine[Any, Any, None]], ...] = (
     async_call,
     gives_coroutine_call,
+    async_method_call,
     async_generator_call,
     async_with_block,
 )
+TIMED = Verb("agent_run", lambda: agent_run("it", budget=Budget(max_seconds=60)), "invoke_agent it")
 any_sync = pytest.mark.parametrize("way", SYNC, ids=lambda way: way.__name__)
 any_async = pytest.mark.parametrize("way", ASYNC, ids=lambda way: way.__name__)
 
@@ -157,8 +177,8 @@ def check(kept: Capture, verb: Verb, exc: BaseException, raised: BaseException, 
     if isinstance(exc, CANCELLATIONS):
         assert kept.span(verb.span).status.status_code is StatusCode.UNSET
         assert kept.span(verb.span).events == ()
-        early = isinstance(exc, GeneratorExit) and verb.name != "agent_run"
-        name = None if early else "cancelled" if verb.name == "agent_run" else type(exc).__qualname__
+        early = isinstance(exc, GeneratorExit) or verb.name == "agent_run"
+        name = "cancelled" if early else type(exc).__qualname__
         assert says.get("otel_agent.stop_reason", str(says.get("error.type")).rpartition(".")[2]) == str(name)
     else:
         assert kept.span(verb.span).status.status_code is StatusCode.ERROR
@@ -199,19 +219,27 @@ def test_the_same_exception_comes_out(
 def test_the_same_exception_comes_out_of_a_task(
     kept: Capture, verb: Verb, way: Any, kind: type[BaseException], caused: bool
 ) -> None:
+    asyncio.run(comes_out_of_a_task(kept, verb, way, kind, caused=caused))
+
+
+@any_exception
+@any_async
+def test_the_same_exception_comes_out_of_what_has_a_deadline(
+    kept: Capture, way: Any, kind: type[BaseException]
+) -> None:
+    asyncio.run(comes_out_of_a_task(kept, TIMED, way, kind, caused=False))
+
+
+async def comes_out_of_a_task(kept: Capture, verb: Verb, way: Any, kind: type[BaseException], *, caused: bool) -> None:
     exc, cause = prepared(kind, caused=caused)
-
-    async def main() -> None:
-        with clean():
-            try:
-                await way(verb, raising(exc))
-            except BaseException as raised:
-                if not isinstance(exc, StopAsyncIteration) or way is not async_generator_call:
-                    check(kept, verb, exc, raised, cause)
-            else:
-                pytest.fail("it was lost")
-
-    asyncio.run(main())
+    with clean():
+        try:
+            await way(verb, raising(exc))
+        except BaseException as raised:
+            if not isinstance(exc, StopAsyncIteration) or way is not async_generator_call:
+                check(kept, verb, exc, raised, cause)
+        else:
+            pytest.fail("it was lost")
 
 
 @any_exception

@@ -173,6 +173,7 @@ def test_an_early_close_ends_the_span_at_once_and_is_no_error(kept: Capture, ver
     assert span.status.status_code is StatusCode.UNSET
     assert span.events == ()
     assert "error.type" not in (span.attributes or {})
+    assert (span.attributes or {})["otel_agent.stop_reason"] == "cancelled"
 
 
 def test_an_early_close_runs_the_bodys_own_cleaning_inside_the_span(kept: Capture, verb: Verb) -> None:

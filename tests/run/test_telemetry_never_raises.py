@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from otel_agent import agent_run, llm_call, tool_call
@@ -72,6 +73,34 @@ def test_providers_that_raise_change_nothing(provider: Any, caplog: pytest.LogCa
     assert (result.stop_reason, result.usage.steps) == ("max_steps", 1)
     assert caplog.records
     assert all("the run goes on without it" in record.getMessage() for record in caplog.records)
+
+
+class Refusing(SpanProcessor):
+    """A processor that raises when a span of one name starts."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if span.name == self.name:
+            raise RuntimeError(self.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "parent"),
+    [("execute_tool t", "chat m"), ("chat m", "invoke_agent bot"), ("invoke_agent bot", "plain")],
+)
+def test_a_span_that_cannot_start_leaves_the_trace_whole(name: str, parent: str) -> None:
+    with capture() as kept:
+        kept.tracer_provider.add_span_processor(Refusing(name))
+        tracer = kept.tracer_provider.get_tracer("test")
+        with tracer.start_as_current_span("plain"), agent_run("bot"), llm_call("m"), tool_call("t"):
+            tracer.start_span("inside").end()
+    spans = {span.name: span for span in kept.spans}
+    assert name not in spans
+    assert len({span.context.trace_id for span in kept.spans}) == 1
+    below = {"execute_tool t": "inside", "chat m": "execute_tool t", "invoke_agent bot": "chat m"}[name]
+    assert spans[below].parent.span_id == spans[parent].context.span_id
 
 
 def test_a_provider_that_cannot_be_looked_up_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
