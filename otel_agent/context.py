@@ -213,20 +213,29 @@ def _carried_already() -> bool:
 
 def _start(start: Callable[[], None], thread: threading.Thread, args: Any, kwargs: Any) -> None:
     context = current_context()
-    if context:
-        _carry(thread, otel.set_value(INHERITED, context.get(FRAME), context))
-    return start(*args, **kwargs)
+    if not context or hasattr(type(type(thread).run), "__set__"):  # a property would go before what is put in its place
+        return start(*args, **kwargs)
+    own = vars(thread)
+    given = own.get("run")
+    _carry(thread, otel.set_value(INHERITED, context.get(FRAME), context))
+    try:
+        return start(*args, **kwargs)
+    except BaseException:  # no thread was to be had: it may be started once more, and from elsewhere
+        own["run"] = given
+        if given is None:
+            del own["run"]
+        raise
 
 
 def _carry(thread: Any, context: Context) -> None:
     run = thread.run
 
     def run_inside() -> None:
-        del thread.run  # a thread that holds itself would wait for the garbage collector
+        vars(thread).pop("run", None)  # a thread that holds itself would wait for the garbage collector
         with _Within(context):
             run()
 
-    thread.run = run_inside
+    vars(thread)["run"] = run_inside
 
 
 def _submit(submit: Callable[..., Any], pool: ThreadPoolExecutor, args: Any, kwargs: Any) -> Any:

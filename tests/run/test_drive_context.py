@@ -483,6 +483,51 @@ def test_a_thread_that_fails_says_so_as_ever(monkeypatch: pytest.MonkeyPatch) ->
     assert said == ["disk full"]
 
 
+def test_a_thread_that_could_not_be_started_may_be_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+
+    def look() -> None:
+        run = current_run()
+        seen.append(run.agent if run is not None else None)
+
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    starts = "_start_new_thread" if hasattr(threading, "_start_new_thread") else "_start_joinable_thread"
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    threads[2].run = look  # type: ignore[method-assign]
+    with agent_run("first"):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading, starts, fail)
+            for thread in threads:
+                with pytest.raises(RuntimeError, match="can't start"):
+                    thread.start()
+        assert ["run" in vars(thread) for thread in threads] == [False, False, True]
+        threads[0].start()
+        threads[0].join()
+    with agent_run("second"):
+        threads[1].start()
+        threads[1].join()
+    threads[2].start()
+    threads[2].join()
+    assert seen == ["first", "second", None]
+
+
+def test_a_thread_whose_run_is_a_property_is_left_alone() -> None:
+    seen: list[str] = []
+
+    class Thread(threading.Thread):
+        @property
+        def run(self) -> Any:
+            return lambda: seen.append("it ran")
+
+    with agent_run("it"):
+        thread = Thread()
+        thread.start()
+        thread.join()
+    assert seen == ["it ran"]
+
+
 # propagate
 
 
