@@ -208,10 +208,11 @@ def drive(verb: Verb[Any], fn: Any, proxy: type[Wrapped] | None = None) -> Any:
 
 def can_be_driven(fn: Any) -> bool:
     """Tells whether something can be called, or gives a class something that can be called."""
-    return callable(fn) or isinstance(fn, (classmethod, functools.partialmethod))
+    return callable(fn) or isinstance(fn, _DESCRIPTORS)
 
 
-_AROUND: Any = (functools.partial, functools.partialmethod, staticmethod, classmethod)
+_DESCRIPTORS: Any = (classmethod, functools.partialmethod, functools.singledispatchmethod)
+_AROUND: Any = (functools.partial, staticmethod, *_DESCRIPTORS)
 
 
 def function_of(fn: Any) -> Any:
@@ -221,11 +222,12 @@ def function_of(fn: Any) -> Any:
         function = function.__func__ if hasattr(function, "__func__") else function.func
     if inspect.isroutine(function) or inspect.isclass(function):
         return function
-    return getattr(_class_of(function), "__call__", function)  # noqa: B004
+    return _call_of(function) or function
 
 
-def _class_of(thing: object) -> Any:
-    return type(thing)
+def _call_of(thing: object) -> Any:
+    """Gives the `__call__` of a thing's class, or None."""
+    return getattr(type(thing), "__call__", None)  # noqa: B004
 
 
 def own_parameter(fn: Any) -> str | None:
@@ -247,8 +249,42 @@ def kind_of(fn: Any) -> str:
     return "async" if inspect.iscoroutinefunction(fn) else "plain"
 
 
+def _attribute(around: Any, name: str) -> Any:
+    """Gives what a proxy has from what it is around; the other ways to call an agent go through the verb too."""
+    found = getattr(around.__wrapped__, name)
+    if name not in ("run", "using") or not _is_agent(around.__wrapped__):
+        return found
+    return _gated_run(around, found) if name == "run" else _gated_using(around, found)
+
+
+def _is_agent(fn: Any) -> bool:
+    """Tells whether a decorated callable is, or has in it, what has a `run` of its own class."""
+    while issubclass(type(fn), (Wrapped, BoundWrapped)):
+        if hasattr(type(fn), "run"):
+            return True
+        fn = fn.__wrapped__
+    return False
+
+
+def _gated_run(around: Any, found: Any) -> Any:
+    run = functools.update_wrapper(functools.partial(found), around.__wrapped__)  # which names the arguments
+
+    @functools.wraps(found)
+    def gated(*args: Any, **kwargs: Any) -> Any:
+        return around._self_wrapper(run, None, args, kwargs)
+
+    return gated
+
+
+def _gated_using(around: Any, found: Any) -> Any:
+    verb = (around if around._self_parent is None else around._self_parent)._self_verb
+    return functools.wraps(found)(lambda **keywords: Wrapped(found(**keywords), verb))
+
+
 class BoundWrapped(_Bound):
     """A decorated method of one object, or of a class."""
+
+    __getattr__ = _attribute
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
@@ -269,6 +305,7 @@ class Wrapped(_Function):
     """A user's callable with a verb around it; it looks, is copied and is pickled like the callable itself."""
 
     __bound_function_wrapper__ = BoundWrapped
+    __getattr__ = _attribute
 
     def __init__(self, wrapped: Any, verb: Any) -> None:
         if not can_be_driven(wrapped):
@@ -338,6 +375,8 @@ def _plain(verb: Verb[Any], like: Any) -> Callable[..., Any]:
             args, kwargs = (args, kwargs), {}
         elif type(wrapped) is types.MethodType:  # one level less of C, of which some versions of Python allow few
             wrapped, args = wrapped.__func__, (wrapped.__self__, *args)
+        elif wrapped is not like and type(like) is types.FunctionType and _call_of(wrapped) is like:
+            wrapped, args = like, (wrapped, *args)
         try:
             result = wrapped(*args, **kwargs)
         except BaseException as exc:

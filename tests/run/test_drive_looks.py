@@ -303,6 +303,64 @@ def test_recursion_300_deep_of_coroutines_and_generators(verb: Verb) -> None:
     assert deep(lambda number: len(list(items(number)))) == 301
 
 
+def test_recursion_300_deep_of_methods_and_classes(verb: Verb) -> None:
+    class Thing:
+        depth: int
+
+        @verb.make()
+        async def later(self, number: int) -> int:
+            return 0 if number == 0 else 1 + await self.later(number - 1)
+
+        @verb.make()
+        @classmethod
+        def of_class(cls, number: int) -> int:
+            return 0 if number == 0 else 1 + cls.of_class(number - 1)
+
+        @verb.make()
+        @staticmethod
+        def of_none(number: int) -> int:
+            return 0 if number == 0 else 1 + Thing.of_none(number - 1)
+
+    @verb.make()
+    class Made:
+        def __init__(self, number: int) -> None:
+            self.depth = 0 if number == 0 else 1 + Made(number - 1).depth
+
+    ways = [lambda number: asyncio.run(Thing().later(number)), Thing.of_class, Thing.of_none]
+    assert [deep(way) for way in (*ways, lambda number: Made(number).depth)] == [300] * 4
+
+
+def test_recursion_300_deep_of_other_callables(verb: Verb) -> None:
+    class Thing:
+        def __call__(self, number: int) -> int:
+            return 0 if number == 0 else 1 + thing(number - 1)
+
+    class Later:
+        async def __call__(self, number: int) -> int:
+            return 0 if number == 0 else 1 + await later(number - 1)
+
+    def down(step: int, number: int) -> int:
+        return 0 if number == 0 else step + part(number - step)
+
+    async def rest(number: int) -> int:
+        return 0 if number == 0 else 1 + await gives(number - 1)
+
+    @verb.make()
+    async def items(number: int) -> AsyncIterator[int]:
+        yield number
+        if number:
+            async for item in items(number - 1):
+                yield item
+
+    async def count(number: int) -> int:
+        return len([item async for item in items(number)]) - 1
+
+    thing, later, part = verb.make()(Thing()), verb.make()(Later()), verb.make()(functools.partial(down, 1))
+    gives = verb.make()(lambda number: rest(number))
+    assert [deep(way) for way in (thing, part)] == [300] * 2
+    assert [deep(lambda number, way=way: asyncio.run(way(number))) for way in (later, gives, count)] == [300] * 3
+
+
 def test_recursion_300_deep_through_run() -> None:
     @agent_run("it")
     def down(number: int) -> int:

@@ -14,7 +14,16 @@ from typing import Any
 
 import pytest
 
-from otel_agent import InvalidSetting, agent_run, current_run, tool_call
+from otel_agent import (
+    Budget,
+    BudgetExceeded,
+    InvalidSetting,
+    LoopDetected,
+    agent_run,
+    current_run,
+    llm_call,
+    tool_call,
+)
 from otel_agent.testing import Capture
 from tests.support.verbs import Verb, clean
 
@@ -310,6 +319,73 @@ def test_run_of_what_gives_many_is_refused(kept: Capture) -> None:
     assert [run.error_type for run in kept.records.runs] == ["TypeError"]
 
 
+class Gated:
+    """Agents with a tool call around them."""
+
+    @tool_call("sub")
+    @agent_run("sub")
+    def method(self, number: int) -> int:
+        return number
+
+    @tool_call("sub")
+    @staticmethod
+    @agent_run("sub")
+    def static(number: int) -> int:
+        return number
+
+    @tool_call("sub")
+    @agent_run("sub")
+    @classmethod
+    def of_class(cls, number: int) -> int:
+        return number
+
+
+GATED: dict[str, Callable[[], Any]] = {
+    "function": lambda: tool_call("sub")(agent_run("sub")(lambda number: number)),
+    "coroutine": lambda: tool_call("sub")(agent_run("sub")(_coroutine)),
+    "two around": lambda: tool_call("sub")(llm_call("model")(agent_run("sub")(lambda number: number))),
+    "method": lambda: Gated().method,
+    "static method": lambda: Gated.static,
+    "class method": lambda: Gated().of_class,
+}
+AGENTS_WAYS: tuple[Callable[[Any, int], Any], ...] = (
+    lambda agent, number: agent(number),
+    lambda agent, number: agent.run(number),
+    lambda agent, number: agent.using(tenant="acme")(number),
+    lambda agent, number: agent.using(tenant="acme").run(number),
+    lambda agent, number: agent.using(tenant="acme").using(user_id="me").run(number),
+)
+
+
+@pytest.mark.parametrize("way", AGENTS_WAYS)
+@pytest.mark.parametrize("which", GATED)
+async def test_every_way_to_call_an_agent_goes_through_what_is_around_it(which: str, way: Callable[..., Any]) -> None:
+    agent = GATED[which]()
+    async with agent_run("outer", budget=Budget(max_tool_calls=1)) as run:
+        result = await results_of(way(agent, 0))
+        assert getattr(result, "output", result) == 0
+        assert run.usage.tool_calls == 1
+        with pytest.raises(BudgetExceeded):
+            await results_of(way(agent, 0))
+
+
+def test_run_of_an_agent_in_a_tool_call_takes_the_same_arguments_for_a_repeat() -> None:
+    agent: Any = tool_call("sub", max_repeats=1)(agent_run("sub")(lambda number: number))
+    with agent_run("outer"):
+        agent.run(number=1)
+        with pytest.raises(LoopDetected):
+            agent(1)
+
+
+def test_a_run_of_the_users_own_is_left_alone(kept: Capture) -> None:
+    class Thing(Callables.Plain):
+        def run(self) -> str:
+            return "its own"
+
+    assert tool_call("it")(tool_call("it")(Thing())).run() == "its own"
+    assert kept.spans == []
+
+
 # other callables
 
 
@@ -452,6 +528,27 @@ def test_bare_decorators_take_what_cannot_be_called_by_itself(kept: Capture) -> 
 
     assert Thing.make() is Thing().make() is Thing.serve() is Thing
     assert {span.name for span in kept.spans} == {"execute_tool make", "invoke_agent serve"}
+
+
+async def test_a_method_with_an_implementation_for_each_class_keeps_them(kept: Capture, verb: Verb) -> None:
+    class Thing:
+        @verb.make()
+        @functools.singledispatchmethod
+        def takes(self, given: Any) -> Any:
+            return "anything"
+
+        @takes.register
+        def _(self, given: int) -> Any:
+            return self, given
+
+        @takes.register
+        async def _(self, given: str) -> Any:
+            return given
+
+    thing = Thing()
+    assert thing.takes(1) == (thing, 1)
+    assert (thing.takes(None), await thing.takes("text")) == ("anything", "text")
+    assert [span.name for span in kept.spans] == [verb.span] * 3
 
 
 @pytest.mark.parametrize("nothing", [3, None, "text", property(lambda self: 1), object()])
