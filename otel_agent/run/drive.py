@@ -284,7 +284,8 @@ def _gated_using(around: Any, found: Any) -> Any:
 class BoundWrapped(_Bound):
     """A decorated method of one object, or of a class."""
 
-    __getattr__ = _attribute
+    def __getattr__(self, name: str) -> Any:
+        return _attribute(self, name)
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
@@ -305,7 +306,9 @@ class Wrapped(_Function):
     """A user's callable with a verb around it; it looks, is copied and is pickled like the callable itself."""
 
     __bound_function_wrapper__ = BoundWrapped
-    __getattr__ = _attribute
+
+    def __getattr__(self, name: str) -> Any:
+        return _attribute(self, name)
 
     def __init__(self, wrapped: Any, verb: Any) -> None:
         if not can_be_driven(wrapped):
