@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
@@ -22,6 +23,7 @@ __all__ = [
     "class_name",
     "count",
     "each",
+    "each_key_once",
     "flag",
     "fraction",
     "instance_of",
@@ -29,6 +31,7 @@ __all__ = [
     "is_mapping",
     "known_keywords",
     "mapping",
+    "name",
     "nearest",
     "seconds",
     "text",
@@ -42,6 +45,8 @@ LARGEST_USD = Decimal(10) ** 9
 MOST_DECIMALS = 30
 LARGEST_SECONDS = 366 * 86_400.0
 LONGEST_TEXT = 256
+UNSEEN = r"\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+"""What a name must not hold beside the control characters of ASCII, as a class of a regular expression has it."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -155,6 +160,19 @@ def text(field: str, value: object, *, without: str = "", longest: int = LONGEST
     raise InvalidSetting(field=field, value=value, allowed=allowed)
 
 
+def name(field: str, value: object) -> str:
+    """Checks the name or the version of a prompt: a text without `:` that keeps to its line, and to its direction.
+
+    Raises:
+        InvalidSetting: it is no such text.
+    """
+    found = text(field, value, without=":")
+    if found.isascii() or not re.search(f"[{UNSEEN}]", found):
+        return found
+    allowed = "a name with no control characters, and none that ends a line or turns its direction"
+    raise InvalidSetting(field=field, value=value, allowed=allowed)
+
+
 def _clean(value: str, without: str) -> bool:
     if value.isascii() and value.isprintable():
         return not any(character in value for character in without)
@@ -203,6 +221,20 @@ def is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
 def is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
     """Tells whether a value is a list or tuple, of whatever."""
     return isinstance(value, (list, tuple))
+
+
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Builds the mapping of a JSON object, as `object_pairs_hook`.
+
+    Raises:
+        InvalidSetting: a key stands twice.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise InvalidSetting(field="the JSON object", value=key, allowed="a key that stands there once")
+        found[key] = value
+    return found
 
 
 def each(value: Any) -> Iterable[Any]:

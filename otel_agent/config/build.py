@@ -133,9 +133,10 @@ def _is_wrong(value: Any) -> bool:
 
 
 def _budget(default: Values, own: Values) -> Budget:
-    """Builds a budget from the defaults and what an agent says over them; caps of tools add up."""
+    """Builds a budget from the defaults and what an agent says over them; caps of tools add up, or null lifts all."""
     values = {**default, **own}
-    values["max_calls_per_tool"] = {**default.get("max_calls_per_tool", {}), **own.get("max_calls_per_tool", {})}
+    shared, caps = default.get("max_calls_per_tool"), own.get("max_calls_per_tool", {})
+    values["max_calls_per_tool"] = {} if caps is None else {**(shared or {}), **caps}
     if values.get("final_call") is not None:
         values["final_call"] = FinalCall(**values["final_call"])
     return Budget(**values)

@@ -16,7 +16,8 @@ from otel_agent import checks
 from otel_agent.budget import Budget
 from otel_agent.config.settings import CONFIG, VARIABLES
 from otel_agent.config.shapes import Checked
-from otel_agent.config.values import Config
+from otel_agent.config.values import Config, PromptsSection
+from otel_agent.prompts.release import Canary
 from otel_agent.stop import InvalidSetting
 
 __all__ = ["FILE_NAME", "checked", "current", "existing", "find", "with_environment", "written"]
@@ -51,9 +52,23 @@ def _check(config: Config) -> None:
         value = getattr(getattr(config, section), name) if dot else None
         if value is not None and not setting.secret and isinstance(setting.shape, Checked):
             setting.shape.check(f"Config.{setting.name}", setting.shape.plain(value))
+    _check_prompts(config.prompts)
     checks.instance_of("Config.budgets.default", config.budgets.default, Budget, "a Budget")
     for agent, budget in checks.mapping("Config.budgets.agents", config.budgets.agents, "budgets by agent").items():
         checks.instance_of(f"Config.budgets.agents[{agent!r}]", budget, Budget, "a Budget")
+
+
+def _check_prompts(section: PromptsSection) -> None:
+    """Checks what is a container of others; those are checked where they are used."""
+    for part, refs in (("active", section.active), ("rollback", section.rollback)):
+        if not checks.is_list(refs):
+            raise InvalidSetting(field=f"Config.prompts.{part}", value=refs, allowed="a tuple of `name:version`")
+    for name, versions in checks.mapping("Config.prompts.texts", section.texts, "texts by name and version").items():
+        if not checks.is_mapping(versions):  # what it is may be a prompt
+            field = f"Config.prompts.texts[{name!r}]"
+            raise InvalidSetting(field=field, value=type(versions), allowed="texts by version")
+    for name, canary in checks.mapping("Config.prompts.canary", section.canary, "canaries by name").items():
+        checks.instance_of(f"Config.prompts.canary[{name!r}]", canary, Canary, "a Canary")
 
 
 def current(given: Config | Path | None = None, *, field: str = "config") -> Config:

@@ -10,7 +10,7 @@ from typing import Any
 
 from otel_agent import checks
 from otel_agent.config import settings
-from otel_agent.config.scalars import LongText, Money, Number, PathText, Ref, Text, Whole, Word
+from otel_agent.config.scalars import LongText, Money, Number, PathText, PromptName, Ref, Text, Whole, Word
 from otel_agent.config.settings import Setting
 from otel_agent.config.shapes import Key, ListOf, MapOf, Nullable, OneOrMany, Section
 from otel_agent.config.tasks import AGENT, TASK, TOOLS
@@ -23,7 +23,7 @@ LARGEST_BUDGET = 10**9
 LARGEST_NUMBER = 1e15
 
 _NAME = Text("a name")
-_PROMPT_NAME = Text("a name without `:`", without=":")
+_PROMPT_NAME = PromptName()
 _REFS = OneOrMany(Ref())
 _CANARY = Section(
     {
@@ -57,7 +57,8 @@ _BUDGET: Mapping[str, Key] = {
     "max_tokens": Key(Nullable(Whole()), "input and output tokens as billed"),
     "max_usd": Key(Nullable(Money(LARGEST_BUDGET)), "USD"),
     "max_calls_per_tool": Key(
-        MapOf(Whole(), _NAME, "a whole number by tool"), "calls by tool name; a call above is denied, the run goes on"
+        Nullable(MapOf(Whole(), _NAME, "a whole number by tool")),
+        "calls by tool name; a call above is denied, the run goes on",
     ),
     "max_repeats": Key(Nullable(Whole()), "calls of one tool with the same arguments"),
     "warn_at": Key(

@@ -21,6 +21,7 @@ __all__ = [
     "Money",
     "Number",
     "PathText",
+    "PromptName",
     "Ref",
     "Text",
     "Whole",
@@ -70,12 +71,22 @@ class Word(Checked):
 
 
 class Text(Checked):
-    """A short text without control characters, nor those in `without`."""
+    """A short text without control characters."""
 
-    def __init__(self, words: str = "a text", *, without: str = "") -> None:
-        schema: Schema = {"type": "string", "minLength": 1, "maxLength": checks.LONGEST_TEXT, "pattern": "\\S"}
-        schema["not"] = {"pattern": f"[{_CONTROL}{_HALVES}{re.escape(without)}]"}
-        super().__init__(lambda field, value: checks.text(field, value, without=without), schema, words)
+    def __init__(self, words: str = "a text") -> None:
+        super().__init__(checks.text, _short(f"{_CONTROL}{_HALVES}"), words)
+
+
+class PromptName(Checked):
+    """The name or the version of a prompt."""
+
+    def __init__(self) -> None:
+        super().__init__(checks.name, _short(f"{_CONTROL}{_HALVES}{checks.UNSEEN}:"), "a name without `:`")
+
+
+def _short(without: str) -> Schema:
+    schema: Schema = {"type": "string", "minLength": 1, "maxLength": checks.LONGEST_TEXT, "pattern": "\\S"}
+    return {**schema, "not": {"pattern": f"[{without}]"}}
 
 
 class Ref(Checked):
@@ -86,11 +97,13 @@ class Ref(Checked):
 
     def __init__(self) -> None:
         schema: Schema = {"type": "string", "maxLength": checks.LONGEST_TEXT}
-        schema["not"] = {"pattern": f"[{_CONTROL}{_HALVES}]"}
+        schema["not"] = {"pattern": f"[{_CONTROL}{_HALVES}{checks.UNSEEN}]"}
         super().__init__(self._ref, {**schema, "pattern": f"^{self._PATTERN}$"}, "`name:version`")
 
     def _ref(self, field: str, value: object) -> str:
         if isinstance(value, str) and re.fullmatch(self._PATTERN, value):
+            for part in value.split(":"):
+                checks.name(field, part)
             return checks.text(field, value)
         raise InvalidSetting(field=field, value=value, allowed=self._ALLOWED)
 

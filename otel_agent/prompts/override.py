@@ -75,7 +75,7 @@ class Change:
 
     def __post_init__(self) -> None:
         checks.choice("Change.what", self.what, CHANGES)
-        checks.text("Change.prompt", self.prompt, without=":")
+        checks.name("Change.prompt", self.prompt)
         for name, ref in (("before", self.before), ("after", self.after)):
             if ref is not None:
                 parse_ref(f"Change.{name}", ref)
@@ -127,10 +127,7 @@ def parse_override(text: str) -> Override:
         InvalidSetting: it is no JSON, or holds what it must not; the field says where.
     """
     entries = _object("prompts", _object("the override file", _json(text), ("prompts",)).get("prompts", {}))
-    found = {
-        checks.text("prompts", name, without=":"): _entry(f"prompts.{name}", name, entry)
-        for name, entry in entries.items()
-    }
+    found = {checks.name("prompts", name): _entry(f"prompts.{name}", name, entry) for name, entry in entries.items()}
     return Override(
         releases={name: release for name, (release, _) in found.items()},
         changes={name: change for name, (_, change) in found.items() if change is not None},
@@ -140,7 +137,8 @@ def parse_override(text: str) -> Override:
 def salvage_override(text: str) -> Override:
     """Gives what can be read of an override file that is broken: each entry that is whole."""
     try:
-        entries = _object("prompts", _object("the override file", _json(text)).get("prompts", {}))
+        whole = _json(text, None)  # of a key that stands twice the last counts: half an entry is better than none
+        entries = _object("prompts", _object("the override file", whole).get("prompts", {}))
     except InvalidSetting:
         return Override()
     found = Override()
@@ -153,9 +151,11 @@ def salvage_override(text: str) -> Override:
     return found
 
 
-def _json(text: str) -> Any:
+def _json(text: str, once: Callable[[list[tuple[str, Any]]], Any] | None = checks.each_key_once) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
+    except InvalidSetting:
+        raise
     except (ValueError, RecursionError) as exc:
         allowed = f"JSON ({exc})" if isinstance(exc, json.JSONDecodeError) else "JSON"
         raise InvalidSetting(field="the text", value=text, allowed=allowed) from None

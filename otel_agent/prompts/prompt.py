@@ -76,8 +76,8 @@ class Prompt:
     id: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        checks.text("Prompt.name", self.name, without=":")
-        checks.text("Prompt.version", self.version, without=":")
+        checks.name("Prompt.name", self.name)
+        checks.name("Prompt.version", self.version)
         object.__setattr__(self, "hash", _sha256("Prompt.text", self.text))
         object.__setattr__(self, "id", f"{self.name}:{self.version}:{self.hash[:SHORT_HASH]}")
 

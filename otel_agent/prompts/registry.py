@@ -47,7 +47,7 @@ def parse_ref(field: str, value: object) -> Ref:
     if not all(parts):
         raise InvalidSetting(field=field, value=value, allowed=_SHAPE)
     for part in parts[:2]:
-        checks.text(field, part)
+        checks.name(field, part)
     return Ref(*parts)
 
 

@@ -81,7 +81,7 @@ class Canary:
     points: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        checks.text("Canary.version", self.version, without=":")
+        checks.name("Canary.version", self.version)
         points = _points("Canary.percent", self.percent)
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "percent", points / 100 if points % 100 else points // 100)
@@ -117,7 +117,7 @@ class Release:
     salt: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        checks.text("Release.name", self.name, without=":")
+        checks.name("Release.name", self.name)
         self._check("Release.active", self.active)
         if self.rollback is not None:
             self._check("Release.rollback", self.rollback)

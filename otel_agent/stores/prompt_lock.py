@@ -138,7 +138,9 @@ def _line(entry: Locked) -> str:
 
 def _entry(where: str, line: str) -> Locked:
     try:
-        value: Any = json.loads(line)
+        value: Any = json.loads(line, object_pairs_hook=checks.each_key_once)
+    except InvalidSetting as twice:
+        raise InvalidSetting(field=where, value=twice.value, allowed=twice.allowed) from None
     except (ValueError, RecursionError):
         raise InvalidSetting(field=where, value=line, allowed="one JSON object") from None
     if not checks.is_mapping(value) or set(value) != set(_KEYS):

@@ -81,6 +81,19 @@ def test_token_spikes_can_be_switched_off(tmp_path: Path) -> None:
     assert "AgentTokenSpike" not in alerts(tmp_path / "without")
 
 
+def test_the_variable_switches_token_spikes_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_AGENT_ALERT_ON_TOKEN_SPIKE", "false")
+    assert main([*INIT, "without"]) == 0
+    (tmp_path / "otel-agent.yaml").write_text("observability:\n  alert_on_token_spike: false\n")
+    monkeypatch.setenv("OTEL_AGENT_ALERT_ON_TOKEN_SPIKE", "true")
+    assert main([*INIT, "with"]) == 0
+    assert "AgentTokenSpike" not in alerts(tmp_path / "without")
+    assert "AgentTokenSpike" in alerts(tmp_path / "with")
+    monkeypatch.setenv("OTEL_AGENT_ALERT_ON_TOKEN_SPIKE", "maybe")
+    assert main([*INIT, "neither"]) != 0
+    assert not (tmp_path / "neither").exists()
+
+
 def alerts(folder: Path) -> set[str]:
     groups = yaml.safe_load((folder / "prometheus/rules.yml").read_text())["groups"]
     return {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}

@@ -11,7 +11,7 @@ import pytest
 from otel_agent import Budget, InvalidSetting, agent_run, configure
 from otel_agent.config.current import current, written
 from otel_agent.config.problems import InvalidFile
-from otel_agent.config.values import Budgets, Config, Observability
+from otel_agent.config.values import Budgets, Config, Observability, PromptsSection
 from otel_agent.run.defaults import use_budgets
 from tests.config.test_file import FROM_THE_ISSUE
 from tests.support.processes import ended, start
@@ -170,6 +170,10 @@ def test_what_is_no_file_is_refused(given: Any, allowed: str) -> None:
         configure(config=given)
 
 
+def prompts(**values: Any) -> Config:
+    return Config(prompts=PromptsSection(**values))
+
+
 @pytest.mark.parametrize(
     ("own", "field"),
     [
@@ -179,6 +183,18 @@ def test_what_is_no_file_is_refused(given: Any, allowed: str) -> None:
         (Config(observability=Observability(mode="OBSERVE")), "Config.observability.mode"),  # type: ignore[arg-type]
         (Config(observability=Observability(threads="no")), "Config.observability.threads"),  # type: ignore[arg-type]
         (Config(observability=Observability(console=5)), "Config.observability.console"),  # type: ignore[arg-type]
+        (
+            prompts(texts={"support": "my words"}),
+            r"Config\.prompts\.texts\['support'\] = <class 'str'>",
+        ),
+        (prompts(texts=5), r"Config\.prompts\.texts"),
+        (prompts(texts={"support": {"v1": 5}}), r"Prompt\.text"),
+        (prompts(canary={"support": {"version": "v1"}}), r"Config\.prompts\.canary\['support'\]"),
+        (prompts(canary=5), r"Config\.prompts\.canary"),
+        (prompts(active="support:v1"), r"Config\.prompts\.active = 'support:v1': must be a tuple"),
+        (prompts(active=5), r"Config\.prompts\.active"),
+        (prompts(rollback=None), r"Config\.prompts\.rollback"),
+        (prompts(active=(5,)), r"prompts\.active"),
     ],
     ids=str,
 )

@@ -95,6 +95,8 @@ budgets:
   max_calls_per_tool: {kb.search: 6, refund: 1}
   final_call: {tokens: 50, usd: 0.01}
   agents:
+    free: {max_calls_per_tool: null}
+    same: {max_calls_per_tool: {}}
     triage: {max_tokens: null, max_steps: 3, max_calls_per_tool: {kb.search: 2}, final_call: null}
 prices:
   our-model: {input: 0.25, output: "2", cached_input: 0.1, per_call: null}
@@ -137,6 +139,8 @@ alerts: {token_spike: 1.5}
         default_output_tokens=100,
         max_calls_per_tool={"kb.search": 2, "refund": 1},
     )
+    assert found.budgets.of("free").max_calls_per_tool == {}
+    assert found.budgets.of("same") == found.budgets.default
     assert found.prices.models == {"our-model": Price(input="0.25", output=2, cached_input="0.1")}
     assert found.prices.fallback == Price(input=5, output=20)
     assert found.observability == Observability(

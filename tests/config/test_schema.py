@@ -21,7 +21,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 NASTY = ["", " ", "a", "v13", "support:v13", "a:b:c", "a:b:0123456789ab", ":", "a:", "0.50", "1e3", "999999999.5"]
 NASTY += ["x" * 256, "x" * 257, "a\nb", "\n", "a\x7f", "é", "\u2003", "😀", "true", "null", "-1", "0", "00", "auto"]
-NASTY += ["a:b\n", "1\n", "user"]
+NASTY += ["a:b\n", "1\n", "user", "\x85", "a\u2028b", "a:\u202eb", "\u2069a:b", "a:b\u200f", "é:\u00a0b"]
 NUMBERS = [0, -0.0, 1, 5.0, 0.5, 1e-9, 9e-10, 1e-300, 1e9, 1e12, 10**12, 10**12 + 1, 1e15, 1.1e15, 100, 100.001]
 JUNK = st.one_of(
     st.none(),

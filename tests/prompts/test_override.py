@@ -21,9 +21,10 @@ from otel_agent.prompts import (
     parse_override,
 )
 
-names = st.text(st.characters(codec="utf-8", exclude_characters=":", exclude_categories=["Cc"]), min_size=1).filter(
-    str.strip
-)
+turning = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+names = st.text(
+    st.characters(codec="utf-8", exclude_characters=f":{turning}", exclude_categories=["Cc", "Zl", "Zp"]), min_size=1
+).filter(str.strip)
 percents = st.integers(0, 10_000).map(lambda points: points / 100)
 canaries = st.builds(
     Canary,
@@ -118,6 +119,9 @@ def test_broken_json_says_line_and_column() -> None:
         parse_override('{"prompts":\n')
     with pytest.raises(InvalidSetting, match="did you mean prompts"):
         parse_override('{"prompt": {}}')
+    for text in ('{"prompts": {"a": 1, "a": 2}}', '{"prompts": {"a": {"active": "a:v1", "active": "a:v2"}}}'):
+        with pytest.raises(InvalidSetting, match="must be a key that stands there once"):
+            parse_override(text)
     with pytest.raises(InvalidSetting, match="JSON"):
         parse_override("[" * 100_000)
 

@@ -11,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_agent import InvalidSetting, Prompt, agent_run, build_system_prompt, prompt_id
+from otel_agent.prompts import parse_ref
 
 V12 = Prompt("support", "v12", "Answer using KB. If unsure, ask a clarifying question.")
 V13 = Prompt("support", "v13", "Answer using KB. Cite tool results. If unsure, ask a clarifying question.")
 GUARD = "You are a production agent. You must follow tool policies and budgets.\nAlways stop with a stop_reason.\n\n"
+
+
+# further control characters, ends of lines and paragraphs, marks that turn the direction of a line
+UNSEEN = [f"a{mark}b" for mark in "\x80\x85\x9f\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069"]
 
 
 def test_ids_of_known_prompts() -> None:
@@ -43,12 +48,26 @@ def test_a_text_that_is_none_is_refused(text: object) -> None:
     assert caught.value.field == "Prompt.text"
 
 
-@pytest.mark.parametrize("name", ["a:b", ":", "", " ", "a\nb", "\ud800", 5, None, "x" * 257])
+@pytest.mark.parametrize("name", ["a:b", ":", "", " ", "a\nb", "\ud800", 5, None, "x" * 257, *UNSEEN])
 def test_a_name_and_a_version_that_would_break_the_id_are_refused(name: object) -> None:
     for field, values in (("name", (name, "v1")), ("version", ("p", name))):
         with pytest.raises(InvalidSetting) as caught:
             Prompt(*values, "text")  # type: ignore[arg-type]
         assert caught.value.field == f"Prompt.{field}"
+
+
+@pytest.mark.parametrize(
+    "name", ["größe", "日本語", "a b", "👩\u200d🚒", *map("a{}b".format, "\xa0\u2027\u202f\u2065")]
+)
+def test_a_name_may_be_of_any_language(name: str) -> None:
+    assert parse_ref("prompt", Prompt(name, name, "text").id)[:2] == (name, name)
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_no_reference_holds_what_no_name_may(name: str) -> None:
+    for ref in (f"{name}:v1", f"support:{name}"):
+        with pytest.raises(InvalidSetting, match="with no control characters"):
+            parse_ref("prompt", ref)
 
 
 def test_the_system_prompt_has_guard_lines_id_and_stripped_text() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -18,12 +21,13 @@ WHEN = "2026-11-27T09:30:00Z"
 V12, V13 = Prompt("support", "v12", "Answer."), Prompt("support", "v13", "Answer using KB.")
 
 words = st.text('av19- ü\u2028\U0001f600\\"{', min_size=1, max_size=4).filter(str.strip)
+names = st.text('av19- ü\U0001f600\\"{', min_size=1, max_size=4).filter(str.strip)
 hashes = st.integers(0, 16**12 - 1).map("{:012x}".format)
 
 
 @st.composite
 def entries(draw: st.DrawFn, most: int = 12) -> list[Locked]:
-    refs = draw(st.lists(st.tuples(words, words), unique=True, max_size=most))
+    refs = draw(st.lists(st.tuples(names, names), unique=True, max_size=most))
     return [
         Locked(
             id=f"{name}:{version}:{draw(hashes)}", who=draw(words), when=draw(st.sampled_from([WHEN, "2027", "2028"]))
@@ -87,6 +91,10 @@ def test_v9_comes_before_v10() -> None:
     [
         ("<<<<<<< ours", "prompts.lock:2 = '<<<<<<< ours': must be one JSON object"),
         ("[]", "prompts.lock:2 = '[]': must be an object of id, who and when"),
+        (
+            '{"id": "a:v1:000000000000", "who": "x", "when": "t", "id": "a:v2:000000000000"}',
+            "prompts.lock:2 = 'id': must be a key that stands there once",
+        ),
         ('{"id": "a:v1:000000000000", "who": "x"}', "must be an object of id, who and when"),
         ('{"id": "a:v1", "who": "x", "when": "y"}', "prompts.lock:2: id = 'a:v1': must be a whole prompt id"),
         ('{"id": "a:v1:XYZ", "who": "x", "when": "y"}', "prompts.lock:2: id = 'a:v1:XYZ': must be `name:version`"),
@@ -151,3 +159,41 @@ class TestFile:
 
     def test_no_file_is_none(self, tmp_path: Path) -> None:
         assert read_lock(tmp_path / "prompts.lock") is None
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from otel_agent import Prompt
+from otel_agent.stores.prompt_lock import lock_prompts
+
+who, path, each = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(each):
+    lock_prompts(path, [Prompt(who, f"v{number}", "Text."), Prompt("all", f"v{number}", "Text.")], who=who, when="t")
+"""
+
+
+def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    count, each = 4, 20
+    command = [sys.executable, "-c", WRITER]
+    arguments = [[f"w{number}", str(tmp_path / "prompts.lock"), str(each)] for number in range(count)]
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                subprocess.Popen([*command, *given], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            )
+            for given in arguments
+        ]
+        assert [writer.stdout.readline() for writer in writers if writer.stdout] == ["ready\n"] * count
+        for writer in writers:
+            assert writer.stdin is not None
+            writer.stdin.write("go\n")
+            writer.stdin.close()
+        assert [writer.wait(120) for writer in writers] == [0] * count
+    lock = read_lock(tmp_path / "prompts.lock")
+    assert lock is not None
+    found = {entry.ref[:2] for entry in lock}
+    assert found == {(name, f"v{number}") for name in ("all", "w0", "w1", "w2", "w3") for number in range(each)}
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".new")]
