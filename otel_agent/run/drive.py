@@ -6,7 +6,8 @@ Decides when a frame opens and closes, and in which context each step runs. Know
     open      before the user's code, in its task or thread; may refuse by raising
     close     after it, once, with what was raised or returned; gives back what is to be raised
 
-What runs in steps, generators and streams, is in steps.py; what the garbage collector closes, in collector.py.
+What runs in steps, generators and streams, is in steps.py; what is entered first, in managers.py; what the garbage
+collector closes, in collector.py.
 """
 
 from __future__ import annotations
@@ -23,8 +24,20 @@ import wrapt
 from otel_agent import context as ctx
 from otel_agent.context import Frame
 from otel_agent.run.collector import hand_over, thrown_away, watch_collector
+from otel_agent.run.managers import manage
 from otel_agent.run.playing import playing
-from otel_agent.run.steps import PLAIN, Lasting, asteps, is_named_stream, last_for, lasts, named, steps, timed
+from otel_agent.run.steps import (
+    PLAIN,
+    Lasting,
+    asteps,
+    is_manager,
+    is_named_stream,
+    last_for,
+    lasts,
+    named,
+    steps,
+    timed,
+)
 from otel_agent.stop import InvalidSetting
 
 if TYPE_CHECKING:
@@ -118,7 +131,10 @@ class Verb(Generic[F]):
 
     def last(self, frame: F, result: Any) -> Any:
         """Lets a frame last for what was returned, and gives what is returned in its place."""
-        return last_for(self, frame, result)
+        return (manage if is_manager(result) else last_for)(self, frame, result)
+
+    def unsent(self, frame: F) -> None:
+        """Hears that a stream manager was never entered, before its frame is closed."""
 
     def returned(self, frame: F, result: Any) -> Any:
         """Gives what a call returns, once its frame is closed."""

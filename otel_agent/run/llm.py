@@ -303,6 +303,9 @@ class LLMVerb(CallVerb[LLMCall]):
         frame.stream = StreamReading(ctx.monotonic)
         return frame.stream.feed
 
+    def unsent(self, frame: LLMCall) -> None:
+        frame.cancel()
+
     def close(self, frame: LLMCall, exc: BaseException | None, result: Any) -> BaseException | None:
         if frame.closed:
             return exc

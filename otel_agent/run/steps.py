@@ -32,9 +32,13 @@ else:
 
 __all__ = [
     "PLAIN",
+    "AsyncStream",
     "Lasting",
+    "Stream",
+    "SyncStream",
     "asteps",
     "is_iterator",
+    "is_manager",
     "is_named_stream",
     "last_for",
     "lasts",
@@ -228,7 +232,7 @@ def named(steps: Any, like: Any) -> Any:
 
 def lasts(verb: Verb[Any], result: Any) -> bool:
     """Tells whether a frame lasts for what a function returned."""
-    return _kind(result) in _KINDS or verb.is_stream(result)
+    return _kind(result) in _KINDS or verb.is_stream(result) or is_manager(result)
 
 
 def is_iterator(result: object) -> bool:
@@ -248,6 +252,17 @@ def is_named_stream(result: object) -> bool:
         return False
 
 
+def is_manager(result: object) -> bool:
+    """Tells whether something sends its request when it is entered and gives a stream then, and is called so."""
+    kind = type(result)
+    try:
+        if not kind.__name__.endswith("StreamManager") or kind.__module__ == _MOCKS or is_iterator(result):
+            return False
+        return any(all(hasattr(kind, name) for name in both) for both in _BLOCKS)
+    except Exception:
+        return False
+
+
 def last_for(verb: Verb[Any], frame: Any, result: Any) -> Any:
     """Lets a frame last for what a function returned, and gives what is returned in its place."""
     return _KINDS.get(_kind(result), _stream)(Lasting(verb, frame, result))
@@ -261,6 +276,7 @@ def _kind(result: object) -> int:
 PLAIN = frozenset(map(id, (type(None), bool, bytes, dict, float, int, list, str, tuple)))
 """The identities of the classes of which most results are; a frame lasts for none of them."""
 _MOCKS = "unittest.mock"
+_BLOCKS = (("__enter__", "__exit__"), ("__aenter__", "__aexit__"))
 
 
 def _coroutine(lasting: Lasting) -> Any:
@@ -280,8 +296,8 @@ def _async_generator(lasting: Lasting) -> Any:
 def _stream(lasting: Lasting) -> Any:
     kind = cast(Any, type(lasting.inner))
     if not hasattr(kind, "__anext__"):
-        return _SyncStream(lasting)
-    return _EitherStream(lasting) if hasattr(kind, "__next__") else _AsyncStream(lasting)
+        return SyncStream(lasting)
+    return EitherStream(lasting) if hasattr(kind, "__next__") else AsyncStream(lasting)
 
 
 async def _rest(lasting: Lasting) -> Any:
@@ -303,7 +319,7 @@ async def _rest(lasting: Lasting) -> Any:
     return lasting.verb.returned(frame, result)
 
 
-class _Stream(_Proxy):
+class Stream(_Proxy):
     """A stream object that is read inside a frame; all else of it is its own."""
 
     def __init__(self, lasting: Lasting) -> None:
@@ -343,7 +359,7 @@ class _Stream(_Proxy):
         return self._self_close(self.__wrapped__.__aexit__, *exc)
 
 
-class _SyncStream(_Stream):
+class SyncStream(Stream):
     """A stream that is read with `for`."""
 
     def __iter__(self) -> Any:
@@ -353,7 +369,7 @@ class _SyncStream(_Stream):
         return next(self._self_read(steps))
 
 
-class _AsyncStream(_Stream):
+class AsyncStream(Stream):
     """A stream that is read with `async for`."""
 
     def __aiter__(self) -> Any:
@@ -363,7 +379,7 @@ class _AsyncStream(_Stream):
         return await anext(self._self_read(asteps))
 
 
-class _EitherStream(_SyncStream, _AsyncStream):
+class EitherStream(SyncStream, AsyncStream):
     """A stream that is read with either."""
 
 
@@ -371,7 +387,7 @@ _KINDS: dict[int, Callable[[Lasting], Any]] = {
     id(types.CoroutineType): _coroutine,
     id(types.GeneratorType): _generator,
     id(types.AsyncGeneratorType): _async_generator,
-    id(_SyncStream): _SyncStream,
-    id(_AsyncStream): _AsyncStream,
-    id(_EitherStream): _EitherStream,
+    id(SyncStream): SyncStream,
+    id(AsyncStream): AsyncStream,
+    id(EitherStream): EitherStream,
 }

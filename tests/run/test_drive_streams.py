@@ -280,15 +280,6 @@ def test_run_has_no_single_result_of_a_stream(kept: Capture) -> None:
     wait_for(lambda: len(kept.spans) == 2)
 
 
-def test_what_gives_a_stream_when_it_is_entered_is_left_alone(kept: Capture) -> None:
-    with clients() as (_, _, theirs), agent_run() as run:
-        manager = llm_call("it")(lambda: theirs.messages.stream(model="it", messages=HELLO, max_tokens=100))()
-        assert type(manager) is anthropic.MessageStreamManager
-        with manager as stream:
-            assert "".join(stream.text_stream) == TEXT
-    assert run.result.usage.estimated
-
-
 # streams of others
 
 
