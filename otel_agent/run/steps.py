@@ -297,7 +297,7 @@ def _stream(lasting: Lasting) -> Any:
     kind = cast(Any, type(lasting.inner))
     if not hasattr(kind, "__anext__"):
         return SyncStream(lasting)
-    return EitherStream(lasting) if hasattr(kind, "__next__") else AsyncStream(lasting)
+    return _EitherStream(lasting) if hasattr(kind, "__next__") else AsyncStream(lasting)
 
 
 async def _rest(lasting: Lasting) -> Any:
@@ -379,7 +379,7 @@ class AsyncStream(Stream):
         return await anext(self._self_read(asteps))
 
 
-class EitherStream(SyncStream, AsyncStream):
+class _EitherStream(SyncStream, AsyncStream):
     """A stream that is read with either."""
 
 
@@ -389,5 +389,5 @@ _KINDS: dict[int, Callable[[Lasting], Any]] = {
     id(types.AsyncGeneratorType): _async_generator,
     id(SyncStream): SyncStream,
     id(AsyncStream): AsyncStream,
-    id(EitherStream): EitherStream,
+    id(_EitherStream): _EitherStream,
 }
