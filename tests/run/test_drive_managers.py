@@ -302,13 +302,17 @@ async def test_a_budget_holds_for_async_managers(sdk: str) -> None:
 
 @every_sdk
 @pytest.mark.parametrize("read", [0, 2])
-def test_a_stream_that_is_left_early_counts_at_its_estimate(kept: Capture, sdk: str, read: int) -> None:
+@pytest.mark.usefixtures("warnings_anew")
+def test_a_stream_that_is_left_early_counts_at_its_estimate(
+    kept: Capture, caplog: pytest.LogCaptureFixture, sdk: str, read: int
+) -> None:
     with clients(**USED) as (_, ours, theirs), agent_run(budget=Budget(max_tokens=1000)) as run:
         with ask_for(sdk)(ours, theirs) as stream:
             for _ in range(read):
                 next(stream)
         assert stream.response.is_closed if sdk == "messages" else stream._response.is_closed
     assert (run.result.usage.total_tokens, run.result.usage.estimated) == (70, True)
+    assert caplog.records == []
     span = kept.span("chat it")
     assert span.attributes["otel_agent.usage.estimated"]
     assert (span.status.status_code, span.events) == (StatusCode.UNSET, ())
