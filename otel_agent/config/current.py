@@ -64,9 +64,10 @@ def _check_prompts(section: PromptsSection) -> None:
         if not checks.is_list(refs):
             raise InvalidSetting(field=f"Config.prompts.{part}", value=refs, allowed="a tuple of `name:version`")
     for name, versions in checks.mapping("Config.prompts.texts", section.texts, "texts by name and version").items():
-        if not checks.is_mapping(versions):  # what it is may be a prompt
+        inside: object = versions
+        if not checks.is_mapping(inside):  # what it is may be a prompt
             field = f"Config.prompts.texts[{name!r}]"
-            raise InvalidSetting(field=field, value=type(versions), allowed="texts by version")
+            raise InvalidSetting(field=field, value=type(inside), allowed="texts by version")
     for name, canary in checks.mapping("Config.prompts.canary", section.canary, "canaries by name").items():
         checks.instance_of(f"Config.prompts.canary[{name!r}]", canary, Canary, "a Canary")
 

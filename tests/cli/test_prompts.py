@@ -741,6 +741,11 @@ class TestRollback:
         assert (code, cli("history", "--json").json["changes"][0]["why"]) == (0, kept)
         assert ("note: the reason is cut to 2,000 characters" in err) is (len(why) > 2_000)
 
+    def test_no_name_of_who_does_it_holds_it_up(self, cli: Run) -> None:
+        assert cli("rollback", "--who", "ann\n").code == 0
+        assert cli("rollback", "support:v14", "--who", "x" * 300).code == 0
+        assert [each["who"] for each in cli("history", "--json").json["changes"]] == ["x" * 255 + "…", "ann"]
+
     def test_a_history_with_half_a_character_is_no_hindrance(self, cli: Run, folder: Path) -> None:
         cli("activate", "v14", "--why", "für alle")
         file = folder / "otel-agent.history.jsonl"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from otel_agent import InvalidSetting
+from otel_agent.checks import LONGEST_TEXT
 from otel_agent.cli.prompts.printing import complain, note
 from otel_agent.prompts.override import LONGEST_WHY
 
@@ -62,11 +63,15 @@ def why_option(command: F) -> F:
 
 
 def _reason(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Makes one line of a reason that the history takes, or none of an empty one: no reason stops a change."""
+    return _one_line("the reason", value, LONGEST_WHY)
+
+
+def _one_line(what: str, value: str | None, longest: int) -> str | None:
+    """Makes one line that the history takes, or None of an empty one: no such word stops a change."""
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in value or "").split())
-    if len(words) > LONGEST_WHY:
-        note(f"the reason is cut to {LONGEST_WHY:,} characters")
-        words = f"{words[: LONGEST_WHY - 1]}…"
+    if len(words) > longest:
+        note(f"{what} is cut to {longest:,} characters")
+        words = f"{words[: longest - 1]}…"
     return words or None
 
 
@@ -85,6 +90,6 @@ def who_or_user(who: str | None) -> str:
         UsageError: there is none.
     """
     try:
-        return who or getpass.getuser()
+        return _one_line("--who", who, LONGEST_TEXT) or getpass.getuser()
     except (KeyError, OSError):
         raise click.UsageError("this system has no name for its user: say --who NAME") from None
