@@ -193,7 +193,7 @@ _hooked = threading.Event()
 
 
 def carry_into_threads() -> None:
-    """Wraps `Thread.start` and `ThreadPoolExecutor.submit`, once, so that the context goes along.
+    """Wraps `Thread.start`, `ThreadPoolExecutor.submit` and the like of `ThreadPool`, once: the context goes along.
 
     Does nothing where OpenTelemetry's own threading instrumentation is active.
     """
@@ -204,6 +204,7 @@ def carry_into_threads() -> None:
         return
     wrapt.wrap_function_wrapper(threading.Thread, "start", _start)
     wrapt.wrap_function_wrapper(ThreadPoolExecutor, "submit", _submit)
+    wrapt.register_post_import_hook(_carry_into_pools, "multiprocessing.pool")  # which most programs never load
 
 
 def _carried_already() -> bool:
@@ -241,9 +242,31 @@ def _carry(thread: Any, context: Context) -> None:
 def _submit(submit: Callable[..., Any], pool: ThreadPoolExecutor, args: Any, kwargs: Any) -> Any:
     if not args:
         return submit(*args, **kwargs)
-    item = _Item(args[0], otel.set_value(WORK, _Work()))
+    item = _Item(args[0], current_context())
     with _Within(Context()):  # a worker thread that starts now serves many runs: it is born in none
         return submit(item, *args[1:], **kwargs)
+
+
+_POOLED = ("apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered")
+
+
+def _carry_into_pools(pools: Any) -> None:
+    wrapt.wrap_function_wrapper(pools.ThreadPool, "__init__", _open_pool)
+    for name in _POOLED:
+        wrapt.wrap_function_wrapper(pools.ThreadPool, name, _hand_in)
+
+
+def _open_pool(init: Callable[..., None], pool: Any, args: Any, kwargs: Any) -> None:
+    with _Within(Context()):  # all its threads serve many runs
+        init(*args, **kwargs)
+
+
+def _hand_in(hand_in: Callable[..., Any], pool: Any, args: Any, kwargs: Any) -> Any:
+    if args:
+        args = (_Item(args[0], current_context()), *args[1:])
+    elif "func" in kwargs:
+        kwargs = {**kwargs, "func": _Item(kwargs["func"], current_context())}
+    return hand_in(*args, **kwargs)
 
 
 class _Work:
@@ -262,5 +285,5 @@ class _Item:
         self.context = context
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with _Within(self.context):
+        with _Within(otel.set_value(WORK, _Work(), self.context)):
             return self.fn(*args, **kwargs)

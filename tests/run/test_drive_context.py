@@ -331,7 +331,19 @@ def by_propagate(work: Callable[[], None]) -> None:
         pool.apply(propagate(work))
 
 
+def by_thread_pool(work: Callable[[], None]) -> None:
+    with ThreadPool(1) as pool:
+        pool.apply(work)
+
+
+def by_thread_pool_map(work: Callable[[], None]) -> None:
+    with ThreadPool(1) as pool:
+        pool.map(lambda _: work(), [None])
+
+
 ELSEWHERE = (
+    by_thread_pool,
+    by_thread_pool_map,
     by_thread,
     by_thread_class,
     by_timer,
@@ -417,6 +429,45 @@ def test_a_pools_worker_that_was_born_in_a_run_does_not_belong_to_it(kept: Captu
             pool.submit(ask).result()
         pool.submit(ask).result()
     assert (first.result.usage.steps, second.result.usage.steps) == (1, 1)
+
+
+def agent_here(*given: Any) -> str | None:
+    run = current_run()
+    return run.agent if run is not None else None
+
+
+POOLED: tuple[Callable[[ThreadPool], Any], ...] = (
+    lambda pool: pool.apply(agent_here),
+    lambda pool: pool.apply(func=agent_here, args=(1,)),
+    lambda pool: pool.apply_async(agent_here).get(10),
+    lambda pool: pool.apply_async(func=agent_here).get(10),
+    lambda pool: pool.map(agent_here, [1])[0],
+    lambda pool: pool.map_async(agent_here, [1], chunksize=1).get(10)[0],
+    lambda pool: pool.starmap(agent_here, [(1, 2)])[0],
+    lambda pool: pool.starmap_async(agent_here, [(1, 2)]).get(10)[0],
+    lambda pool: next(pool.imap(agent_here, [1])),
+    lambda pool: next(pool.imap(agent_here, [1, 2], chunksize=2)),
+    lambda pool: next(pool.imap_unordered(agent_here, [1])),
+)
+
+
+@pytest.mark.parametrize("way", POOLED)
+def test_a_thread_pool_serves_the_run_that_hands_work_in(way: Callable[[ThreadPool], Any]) -> None:
+    born: list[str | None] = []
+    with agent_run("first"):
+        pool = ThreadPool(1, initializer=lambda: born.append(agent_here()))
+        seen = [way(pool)]
+    with pool:
+        seen.append(way(pool))
+        with agent_run("second"):
+            seen.append(way(pool))
+    assert seen == ["first", None, "second"]
+    assert born == [None]
+
+
+def test_what_a_thread_pool_is_given_is_made_in_the_run() -> None:
+    with ThreadPool(1) as pool, agent_run("it"):
+        assert pool.map(lambda agent: agent, (agent_here() for _ in range(2))) == ["it", "it"]
 
 
 def test_a_thread_that_was_born_in_a_run_does_not_charge_it_for_life(

@@ -159,6 +159,19 @@ print(seen[0] is not None)
 """
 
 
+IN_POOL = """
+from multiprocessing.pool import ThreadPool
+with agent_run(), ThreadPool(1) as pool:
+    print(pool.apply(current_run) is not None)
+"""
+
+
+def test_thread_pools_are_wrapped_whenever_they_are_imported() -> None:
+    later = "import sys\nwith agent_run(): pass\nassert 'multiprocessing.pool' not in sys.modules\n"
+    assert python(IN_POOL).split() == python(later + IN_POOL).split() == ["True"]
+    assert python(later + IN_POOL, OTEL_AGENT_THREADS="false").split() == ["False"]
+
+
 def test_threads_are_left_alone_where_asked() -> None:
     assert python(IN_THREAD).split() == ["True"]
     assert python(IN_THREAD, OTEL_AGENT_THREADS="false").split() == ["False"]
