@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import functools
 import os
 import signal
 import threading
@@ -21,6 +22,7 @@ from opentelemetry import _logs, metrics, trace
 
 from otel_agent.run.collector import finish_late
 from otel_agent.telemetry.guard import broken
+from otel_agent.telemetry.workers import at_worker_exit
 
 __all__ = ["deliver_too", "is_dying", "watch_exit"]
 
@@ -35,6 +37,7 @@ class _Watch:
     pipeline: object = None
     end_runs: EndRuns | None = None
     dying = threading.Event()
+    ending = _thread.allocate_lock()
     deliver_too: Callable[[float], object] | None = None
 
 
@@ -49,6 +52,7 @@ def watch_exit(end_runs: EndRuns, pipeline: object) -> None:
         _Watch.pipeline, _Watch.end_runs = pipeline, end_runs
         atexit.unregister(_at_exit)
         atexit.register(_at_exit)
+        at_worker_exit(_at_exit)
     if not _Watch.at_sigterm and threading.current_thread() is threading.main_thread():
         _Watch.at_sigterm = True
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -67,9 +71,18 @@ def is_dying() -> bool:
 
 def _at_exit() -> None:
     if is_dying():
-        time.sleep(EXIT_SECONDS)  # the other thread delivers and then ends the process
+        _deliver_and_die()
         return
-    _end_runs("exit")
+    with _Watch.ending:
+        _end_runs("exit")
+
+
+def _at_last() -> None:
+    """Lets the process still die of a SIGTERM that came while it was ending, and at once of one that comes now."""
+    if signal.getsignal(signal.SIGTERM) is _on_sigterm and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if is_dying():
+        _deliver_and_die()
 
 
 def _end_runs(detail: str) -> None:
@@ -81,29 +94,49 @@ def _end_runs(detail: str) -> None:
 def _on_sigterm(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _Watch.dying.set()
-    _thread.start_new_thread(_deliver_and_die, ())
+    try:
+        _thread.start_new_thread(_deliver_and_die, ())
+    except RuntimeError:  # Python 3.12 starts no thread once it ends: what runs at exit delivers
+        if _joins_threads(frame):
+            _deliver_and_die()
+
+
+def _joins_threads(frame: FrameType | None) -> bool:
+    """Tells whether the main thread only waits for the others, maybe for ever, and holds nothing of ours."""
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__") == threading.__name__
 
 
 def _deliver_and_die() -> None:
+    """Ends the process, once what it has is delivered; who comes second waits for the first."""
+    try:
+        if _Watch.ending.acquire(timeout=EXIT_SECONDS):
+            _end_and_deliver()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_and_deliver() -> None:
     try:
         _end_runs("sigterm")
     finally:
-        try:
-            _deliver()
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
+        _deliver()
 
 
 def _deliver() -> None:
-    """Sends what waits: our own providers', and an application's, whose own end a signal would skip."""
+    """Sends what waits: our own providers', and an application's, whose own end a signal would skip; all at a time."""
     from otel_agent.telemetry import providers  # only at the end
 
     deadline = time.monotonic() + EXIT_SECONDS
-    flushing = [_started(provider) for provider in _applications()]
-    providers.shutdown(EXIT_SECONDS)
+    works = [functools.partial(provider.force_flush, int(EXIT_SECONDS * 1000)) for provider in _applications()]
     if _Watch.deliver_too is not None:
-        _Watch.deliver_too(EXIT_SECONDS)
-    for thread in flushing:
+        works.append(functools.partial(_Watch.deliver_too, EXIT_SECONDS))
+    threads = [threading.Thread(target=_done, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        _start(thread)
+    providers.shutdown(EXIT_SECONDS)
+    for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
 
 
@@ -112,14 +145,27 @@ def _applications() -> list[Any]:
     return [provider for provider in found if hasattr(provider, "force_flush")]
 
 
-def _started(provider: Any) -> threading.Thread:
-    thread = threading.Thread(target=_flush, args=(provider,), daemon=True)
-    thread.start()
-    return thread
-
-
-def _flush(provider: Any) -> None:
+def _start(thread: threading.Thread) -> None:
     try:
-        provider.force_flush(int(EXIT_SECONDS * 1000))
+        thread.start()
+    except RuntimeError:
+        thread.run()
+
+
+def _done(work: Callable[[], object]) -> None:
+    try:
+        work()
     except Exception as exc:
         broken("flushing at exit", exc)
+
+
+def _anew() -> None:
+    """Starts anew in a forked child, which does not die because its parent does."""
+    _Watch.dying, _Watch.ending = threading.Event(), _thread.allocate_lock()
+
+
+# Before whatever else of ours is registered, and so the last to be done.
+atexit.register(_at_last)
+at_worker_exit(_at_last)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_anew)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,17 @@ from tests.support.processes import ended, send, start
 
 def reason(receiver: OtlpReceiver, agent: str = "bot") -> str:
     """Gives the stop reason and detail of the one run of an agent."""
+    found = reasons(receiver, agent)
+    assert len(found) == 1, [span.name for span in receiver.spans]
+    return found[0]
+
+
+def reasons(receiver: OtlpReceiver, agent: str = "bot") -> list[str]:
+    """Gives the stop reasons and details of all runs of an agent."""
     found: list[dict[str, Any]] = [
         attributes(span.attributes) for span in receiver.spans if span.name == f"invoke_agent {agent}"
     ]
-    assert len(found) == 1, [span.name for span in receiver.spans]
-    return f"{found[0][semconv.STOP_REASON]}:{found[0].get(semconv.STOP_DETAIL)}"
+    return [f"{each[semconv.STOP_REASON]}:{each.get(semconv.STOP_DETAIL)}" for each in found]
 
 
 OPEN_FOREVER = """
@@ -173,6 +180,69 @@ def test_a_backend_that_is_down_or_hangs_holds_the_exit_up_for_two_seconds_at_mo
         assert len([line for line in err.splitlines() if "1 span" in line]) == 1, err
 
 
+def test_sigterm_while_a_normal_exit_waits_for_the_backend_still_ends_the_process() -> None:
+    with OtlpReceiver(mode="hang") as receiver:
+        process = start(
+            """
+            import atexit
+            leaving, sent = threading.Event(), threading.Event()
+            def terminate():
+                leaving.wait(60)
+                time.sleep(0.3)
+                os.kill(os.getpid(), signal.SIGTERM)
+                sent.set()
+            atexit.register(sent.wait, 60)  # so that the signal comes before the end on a slow machine too
+            configure("exits", endpoint=os.environ["TO"])
+            with agent_run("bot"):
+                pass
+            atexit.register(leaving.set)
+            threading.Thread(target=terminate, daemon=True).start()
+            """,
+            TO=receiver.endpoint,
+        )
+        status, _, err = ended(process)
+        assert status == -signal.SIGTERM
+        assert len([line for line in err.splitlines() if "1 span" in line]) == 1, err
+
+
+def test_sigterm_while_the_process_waits_for_a_thread_ends_its_runs_and_the_process() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            configure("exits", endpoint=os.environ["TO"])
+            def work():
+                with agent_run("bot"):
+                    threading.main_thread().join()
+                    ready()
+                    time.sleep(60)
+            threading.Thread(target=work).start()
+            """,
+            TO=receiver.endpoint,
+        )
+        send(process, signal.SIGTERM)
+        assert ended(process, 30)[0] == -signal.SIGTERM
+        assert reason(receiver) == "cancelled:sigterm"
+
+
+def test_all_that_sigterm_delivers_shares_one_deadline() -> None:
+    with OtlpReceiver(mode="hang") as receiver:
+        process = start(
+            """
+            from otel_agent.run.exits import deliver_too
+            configure("exits", endpoint=os.environ["TO"])
+            deliver_too(time.sleep)
+            with agent_run("bot"):
+                ready()
+                time.sleep(60)
+            """,
+            TO=receiver.endpoint,
+        )
+        send(process, signal.SIGTERM)
+        began = time.monotonic()
+        assert ended(process)[0] == -signal.SIGTERM
+        assert time.monotonic() - began < 3.5
+
+
 def test_sigterm_in_the_middle_of_gates_does_not_hang() -> None:
     process = start(
         """
@@ -255,6 +325,101 @@ def test_multiprocessing_workers_deliver_their_runs(method: str, tmp_path: Path)
         assert [span.name for span in receiver.spans] == ["invoke_agent bot"] * 3
 
 
+WORKERS = {
+    "process": "worker = context.Process(target=work); worker.start(); worker.join()",
+    "executor": """
+    from concurrent.futures import ProcessPoolExecutor
+    with ProcessPoolExecutor(1, mp_context=context, initializer=begin) as pool: pool.submit(bot).result()""",
+    "pool": "pool = context.Pool(1, initializer=begin); pool.apply(bot); pool.close(); pool.join()",
+}
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("kind", WORKERS)
+def test_workers_deliver_that_configure_themselves(kind: str, method: str, tmp_path: Path) -> None:
+    source = """
+    import multiprocessing
+    def begin():
+        configure("exits", endpoint=os.environ["TO"])
+    def bot():
+        with agent_run("bot"):
+            pass
+    def work():
+        begin()
+        bot()
+    if __name__ == "__main__":
+        context = multiprocessing.get_context(os.environ["METHOD"])
+    """
+    last = textwrap.indent(textwrap.dedent(WORKERS[kind]), "    ")
+    with OtlpReceiver() as receiver:
+        program = textwrap.dedent(source) + last
+        process = start(program, file=tmp_path / "workers.py", TO=receiver.endpoint, METHOD=method)
+        assert ended(process)[::2] == (0, "")
+        assert reason(receiver) == "finish:None"
+
+
+@pytest.mark.parametrize("configured", ["parent", "worker"])
+def test_runs_that_are_open_when_a_forked_worker_ends_end_as_cancelled_and_those_that_it_waits_for_finish(
+    configured: str,
+) -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            import multiprocessing
+            def begin(where):
+                if os.environ["CONFIGURED"] == where:
+                    configure("exits", endpoint=os.environ["TO"])
+            def run(name, opened, go_on):
+                with agent_run(name):
+                    opened.set()
+                    go_on.wait(60)
+                    with tool_call("late"): pass
+            def work():
+                begin("worker")
+                for name, daemon, go_on in [("bot", True, threading.Event()), ("awaited", False, started)]:
+                    opened = threading.Event()
+                    threading.Thread(target=run, args=(name, opened, go_on), daemon=daemon).start()
+                    opened.wait(60)
+                threading.Timer(0.3, started.set).start()
+            started = threading.Event()
+            begin("parent")
+            worker = multiprocessing.get_context("fork").Process(target=work)
+            worker.start()
+            worker.join()
+            sys.exit(worker.exitcode)
+            """,
+            TO=receiver.endpoint,
+            CONFIGURED=configured,
+        )
+        assert ended(process)[::2] == (0, "")
+        assert reason(receiver) == "cancelled:exit"
+        assert reason(receiver, "awaited") == "finish:None"
+        assert [span.name for span in receiver.spans].count("execute_tool late") == 1
+
+
+def test_sigterm_to_a_forked_child_ends_its_open_runs_and_none_of_the_parents() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            configure("exits", endpoint=os.environ["TO"])
+            with agent_run("parent"):
+                reading, writing = os.pipe()
+                child = os.fork()
+                if child == 0:
+                    with agent_run("bot"):
+                        os.write(writing, b"open")
+                        time.sleep(60)
+                os.read(reading, 4)
+                os.kill(child, signal.SIGTERM)
+                print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            """,
+            TO=receiver.endpoint,
+        )
+        assert ended(process)[:2] == (0, f"{-signal.SIGTERM}\n")
+        assert reason(receiver) == "cancelled:sigterm"
+        assert reason(receiver, "parent") == "finish:None"
+
+
 def test_forked_workers_serve_runs_of_their_own_and_end_none_of_the_parents() -> None:
     with OtlpReceiver() as receiver:
         process = start(
@@ -270,6 +435,9 @@ def test_forked_workers_serve_runs_of_their_own_and_end_none_of_the_parents() ->
                     children.append(child)
                 if "CHILD" in os.environ:
                     threading.Thread(target=lambda: None).start()
+                    with agent_run("bot"):
+                        with tool_call("search"): pass
+                    left = agent_run("left").__enter__()
                     sys.exit(0)
                 for child in children:
                     os.waitpid(child, 0)
@@ -279,6 +447,9 @@ def test_forked_workers_serve_runs_of_their_own_and_end_none_of_the_parents() ->
         status, _, _ = ended(process)
         assert status == 0
         assert reason(receiver, "parent") == "finish:None"
+        assert reasons(receiver) == ["finish:None"] * 3
+        assert reasons(receiver, "left") == ["cancelled:exit"] * 3
+        assert [span.name for span in receiver.spans].count("execute_tool search") == 3
 
 
 def test_sigterm_delivers_the_runs_of_threads_too() -> None:
