@@ -82,7 +82,8 @@ def _at_last() -> None:
     if signal.getsignal(signal.SIGTERM) is _on_sigterm and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if is_dying():
-        _deliver_and_die()
+        _Watch.ending.acquire(timeout=EXIT_SECONDS)  # what is left is with the other thread, if there is one
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end_runs(detail: str) -> None:
@@ -133,11 +134,13 @@ def _deliver() -> None:
     if _Watch.deliver_too is not None:
         works.append(functools.partial(_Watch.deliver_too, EXIT_SECONDS))
     threads = [threading.Thread(target=_done, args=(work,), daemon=True) for work in works]
-    for thread in threads:
-        _start(thread)
+    left = [thread for thread in threads if not _started(thread)]
     providers.shutdown(EXIT_SECONDS)
+    for thread in left:
+        thread.run()
     for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread not in left:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _applications() -> list[Any]:
@@ -145,11 +148,12 @@ def _applications() -> list[Any]:
     return [provider for provider in found if hasattr(provider, "force_flush")]
 
 
-def _start(thread: threading.Thread) -> None:
+def _started(thread: threading.Thread) -> bool:
     try:
         thread.start()
-    except RuntimeError:
-        thread.run()
+    except RuntimeError:  # Python 3.12, once it ends
+        return False
+    return True
 
 
 def _done(work: Callable[[], object]) -> None:

@@ -212,7 +212,7 @@ def test_sigterm_while_the_process_waits_for_a_thread_ends_its_runs_and_the_proc
             configure("exits", endpoint=os.environ["TO"])
             def work():
                 with agent_run("bot"):
-                    threading.main_thread().join()
+                    time.sleep(0.3)  # until the main thread waits; CPython 3.11 cannot be asked without a race
                     ready()
                     time.sleep(60)
             threading.Thread(target=work).start()
@@ -471,6 +471,29 @@ def test_sigterm_delivers_the_runs_of_threads_too() -> None:
         assert ended(process)[0] == -signal.SIGTERM
         assert reason(receiver) == "cancelled:sigterm"
         assert reason(receiver, "done") == "finish:None"
+
+
+def test_configure_in_the_main_thread_is_enough_for_sigterm_where_only_other_threads_make_runs() -> None:
+    process = start(
+        """
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+        class Shown(SpanProcessor):
+            def on_end(self, span): print(span.attributes["otel_agent.stop_detail"], flush=True)
+        provider = TracerProvider()
+        provider.add_span_processor(Shown())
+        trace.set_tracer_provider(provider)
+        configure(console=False)
+        def work():
+            with agent_run("bot"):
+                ready()
+                time.sleep(60)
+        threading.Thread(target=work, daemon=True).start()
+        time.sleep(60)
+        """
+    )
+    send(process, signal.SIGTERM)
+    assert ended(process)[:2] == (-signal.SIGTERM, "sigterm\n")
 
 
 def test_open_runs_are_found_while_others_open_and_end() -> None:
