@@ -478,8 +478,9 @@ def test_configure_in_the_main_thread_is_enough_for_sigterm_where_only_other_thr
         """
         from opentelemetry import trace
         from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+        from otel_agent.semconv import STOP_DETAIL
         class Shown(SpanProcessor):
-            def on_end(self, span): print(span.attributes["otel_agent.stop_detail"], flush=True)
+            def on_end(self, span): print(span.attributes[STOP_DETAIL], flush=True)
         provider = TracerProvider()
         provider.add_span_processor(Shown())
         trace.set_tracer_provider(provider)
