@@ -18,6 +18,8 @@ Decides which code an exception stands for. Knows nothing of runs, spans or budg
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from enum import StrEnum
 from typing import Any
 
@@ -362,7 +364,18 @@ def reason_for(exc: BaseException | None) -> tuple[StopCode, str | None]:
             return StopCode.CANCELLED, "sigint"
         case SystemExit():
             return StopCode.CANCELLED, "exit"
-        case asyncio.CancelledError() | GeneratorExit():
+        case asyncio.CancelledError():
+            return StopCode.CANCELLED, "sigint" if _is_interrupted() else None
+        case GeneratorExit():
             return StopCode.CANCELLED, None
         case _:
             return StopCode.ERROR, None
+
+
+def _is_interrupted() -> bool:
+    """Tells whether Ctrl-C is why `asyncio.run` cancels what runs in this thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    handler = getattr(signal.getsignal(signal.SIGINT), "func", None)
+    runner = getattr(handler, "__self__", None)
+    return isinstance(runner, asyncio.Runner) and bool(getattr(runner, "_interrupt_count", 0))

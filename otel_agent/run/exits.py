@@ -12,6 +12,7 @@ import atexit
 import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def watch_exit(end_runs: EndRuns, pipeline: object) -> None:
     """Sees to it that open runs end before the process does, and before the providers that they tell.
 
     Args:
-        end_runs: ends the open runs, given the detail: "exit" or "sigterm".
+        end_runs: ends the open runs, given the detail: "exit", "sigterm" or "sigint".
         pipeline: whom runs tell now. What was registered last is done first at exit, so new providers mean anew.
     """
     if _Watch.pipeline is not pipeline:
@@ -74,7 +75,13 @@ def _at_exit() -> None:
         _deliver_and_die()
         return
     with _Watch.ending:
-        _end_runs("exit")
+        _end_runs("sigint" if _is_interrupted() else "exit")
+
+
+def _is_interrupted() -> bool:
+    """Tells whether Ctrl-C has ended the main thread; at a prompt it ends but a line."""
+    last = getattr(sys, "last_type", None)
+    return isinstance(last, type) and issubclass(last, KeyboardInterrupt) and not hasattr(sys, "ps1")
 
 
 def _at_last() -> None:

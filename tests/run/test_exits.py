@@ -86,6 +86,64 @@ def test_ctrl_c_ends_open_runs_and_delivers_them() -> None:
         assert {span.name for span in receiver.spans} == {"invoke_agent bot", "chat gpt-5-mini"}
 
 
+CTRL_C = {
+    "in a task of asyncio": """
+@agent_run("bot")
+async def bot():
+    ready()
+    await asyncio.sleep(60)
+async def main():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bot())
+asyncio.run(main())
+""",
+    "while a thread has a run open": """
+opened = threading.Event()
+def work():
+    with agent_run("bot"):
+        opened.set()
+        time.sleep(60)
+threading.Thread(target=work, daemon=True).start()
+opened.wait(60)
+ready()
+time.sleep(60)
+""",
+}
+
+
+@pytest.mark.parametrize("where", CTRL_C)
+def test_ctrl_c_is_told_also_of_runs_that_it_ends_by_way_of_others(where: str) -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            'import asyncio\nconfigure("exits", endpoint=os.environ["TO"])\n' + CTRL_C[where], TO=receiver.endpoint
+        )
+        send(process, signal.SIGINT)
+        assert ended(process)[0] == -signal.SIGINT
+        assert reason(receiver) == "cancelled:sigint"
+
+
+def test_what_is_cancelled_without_ctrl_c_is_not_told_to_be_interrupted() -> None:
+    with OtlpReceiver() as receiver:
+        process = start(
+            """
+            import asyncio
+            configure("exits", endpoint=os.environ["TO"])
+            @agent_run("bot")
+            async def bot():
+                await asyncio.sleep(60)
+            async def main():
+                task = asyncio.create_task(bot())
+                await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+            asyncio.run(main())
+            """,
+            TO=receiver.endpoint,
+        )
+        assert ended(process)[::2] == (0, "")
+        assert reason(receiver) == "cancelled:None"
+
+
 def test_a_run_that_is_open_at_a_normal_exit_ends_as_cancelled_also_when_it_opened_before_configure() -> None:
     with OtlpReceiver() as receiver:
         process = start(
