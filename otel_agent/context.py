@@ -232,7 +232,7 @@ def _carry(thread: Any, context: Context) -> None:
     run = thread.run
 
     def run_inside() -> None:
-        vars(thread).pop("run", None)  # a thread that holds itself would wait for the garbage collector
+        thread.__dict__.pop("run", None)  # a thread that holds itself would wait for the garbage collector
         with _Within(context):
             run()
 

@@ -275,8 +275,8 @@ def _attribute(around: Any, name: str) -> Any:
 
 def _is_agent(fn: Any) -> bool:
     """Tells whether a decorated callable is, or has in it, what has a `run` of its own class."""
-    while issubclass(type(fn), (Wrapped, BoundWrapped)):
-        if hasattr(type(fn), "run"):
+    while issubclass(cast(Any, type(fn)), (Wrapped, BoundWrapped)):
+        if hasattr(cast(Any, type(fn)), "run"):
             return True
         fn = fn.__wrapped__
     return False
@@ -294,7 +294,12 @@ def _gated_run(around: Any, found: Any) -> Any:
 
 def _gated_using(around: Any, found: Any) -> Any:
     verb = (around if around._self_parent is None else around._self_parent)._self_verb
-    return functools.wraps(found)(lambda **keywords: Wrapped(found(**keywords), verb))
+
+    @functools.wraps(found)
+    def gated(**keywords: Any) -> Wrapped:
+        return Wrapped(found(**keywords), verb)
+
+    return gated
 
 
 class BoundWrapped(_Bound):
