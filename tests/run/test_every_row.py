@@ -149,6 +149,8 @@ HELD_BY: dict[str, tuple[str, ...]] = {
     "loops": (
         "test_loops_stop_the_call_after_the_last_repeat_allowed",
         "test_loops_are_seen_through_another_spelling_of_the_same_arguments",
+        "test_loops_are_seen_in_calls_with_one_object_again_and_again",
+        "test_loops_are_none_where_the_arguments_only_look_the_same",
         "test_loops_have_a_limit_of_their_own_for_one_tool",
         "test_loops_through_a_nested_run_are_loops_of_the_outer_one",
         "test_loops_are_the_only_reason_to_hash_arguments",
@@ -196,6 +198,7 @@ HELD_BY: dict[str, tuple[str, ...]] = {
         "test_threads_spend_from_the_run_they_were_started_in",
         "test_threads_keep_every_run_to_itself_in_a_pool_that_serves_many",
         "test_threads_of_a_pool_are_born_in_no_run",
+        "test_thread_pools_are_wrapped_whenever_they_are_imported",
         "test_threads_that_outlive_their_run_belong_to_none",
         "test_threads_of_other_kinds_are_reached_by_propagate",
         "test_threads_of_other_kinds_are_reached_by_propagate_of_a_coroutine",
